@@ -1,0 +1,28 @@
+"""Operating on CLIP: load a model, record one pass, read dense features out of it by any method."""
+
+from surgery.dense import DenseFeatures, dense_features, encode_dense, iterate_dense_features
+from surgery.features import Similarity, class_probabilities, feature_surgery, similarity
+from surgery.maps import PromptPoints, prompt_points, similarity_maps
+from surgery.methods import METHODS, TITLES, Method
+from surgery.models import Model, load_model
+from surgery.trace import Trace
+
+__all__ = [
+    "METHODS",
+    "TITLES",
+    "DenseFeatures",
+    "Method",
+    "Model",
+    "PromptPoints",
+    "Similarity",
+    "Trace",
+    "class_probabilities",
+    "dense_features",
+    "encode_dense",
+    "feature_surgery",
+    "iterate_dense_features",
+    "load_model",
+    "prompt_points",
+    "similarity",
+    "similarity_maps",
+]

@@ -1,0 +1,175 @@
+"""Kinds of attention: which token a token looks at, given the q, k and v of the original path.
+
+qk               softmax(q k^T / sqrt(d)) v                    CLIP, Radford et al. 2021, arXiv 2103.00020
+vv, qq, kk       softmax(z z^T / sqrt(d)) v                    CLIP Surgery, 2304.05653; ClearCLIP, 2407.12442
+identity         v                                             MaskCLIP, arXiv 2112.01071
+qq+kk            the sum of the two softmaxes, times v         SCLIP, arXiv 2312.01597
+kk+gaussian      softmax(k k^T / sqrt(d) + w) v                NACLIP, arXiv 2404.08181
+gem              mean over z in (q, k, v) of the smoothed, normalised self-attention   GEM, arXiv 2312.00878
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KINDS: tuple[str, ...] = ("qk", "vv", "qq", "kk", "identity", "qq+kk", "kk+gaussian", "gem")
+"""The published kinds; `parse_kind` takes every other sum of pairs as well, for example "qq+kk+vv" or "vv+gaussian"."""
+
+GAUSSIAN_STD_PATCHES = 5.0
+"""Standard deviation of NACLIP's neighbourhood prior, in patches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A parsed kind of attention.
+
+    Attributes:
+        pairs: pairs of letters of q, k, v whose softmaxes are summed; empty for "identity" and "gem".
+        gaussian: whether NACLIP's neighbourhood prior is added to the scores.
+        gem: whether this is GEM's attention.
+    """
+
+    pairs: tuple[str, ...]
+    gaussian: bool = False
+    gem: bool = False
+
+
+@lru_cache(maxsize=256)
+def parse_kind(kind: str) -> Kind:
+    """Reads the name of a kind of attention.
+
+    Args:
+        kind: "identity", "gem", or pairs of the letters q, k, v joined by "+", with an optional "gaussian" last.
+
+    Raises:
+        ValueError: the name is none of these.
+    """
+    if not isinstance(kind, str):
+        raise ValueError(_kind_error(kind))
+    if kind == "identity":
+        return Kind(pairs=())
+    if kind == "gem":
+        return Kind(pairs=(), gem=True)
+    *pairs, last = kind.split("+")
+    gaussian = last == "gaussian"
+    if not gaussian:
+        pairs.append(last)
+    if not pairs or len(set(pairs)) != len(pairs) or not all(len(p) == 2 and set(p) <= set("qkv") for p in pairs):
+        raise ValueError(_kind_error(kind))
+    return Kind(pairs=tuple(pairs), gaussian=gaussian)
+
+
+def _kind_error(kind: object) -> str:
+    return (
+        f"Expected attention to be one of {', '.join(KINDS)}, or a sum of pairs of q, k, v "
+        f'(such as "qq+vv", with "+gaussian" last if wanted), but got {kind!r}'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """What one block's attention starts from, on the original path.
+
+    Attributes:
+        q, k, v: (b, heads, tokens, head width).
+        scale: factor of the scores, 1 / sqrt(head width) in CLIP.
+        input_norm: (b,) mean over tokens of ||ln_1(x)||, GEM's temperature; None where the tower has no ln_1.
+        grid: rows and columns of patches.
+        prefix: number of tokens before the patches (1 with a CLS token, else 0).
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    scale: float
+    input_norm: Tensor | None
+    grid: tuple[int, int]
+    prefix: int
+
+
+def attend(kind: str, p: Projections) -> Tensor:
+    """Per-head attention output, before the output projection.
+
+    Args:
+        kind: see `parse_kind`.
+        p: the block's projections.
+
+    Returns:
+        (b, heads, tokens, head width).
+    """
+    parsed = parse_kind(kind)
+    if kind == "identity":
+        return p.v
+    if parsed.gem:
+        return sum(_sharpened(z, p) @ p.v for z in (p.q, p.k, p.v)) / 3
+    bias = gaussian_prior(p.grid, p.prefix, p.q) if parsed.gaussian else None
+    return sum(
+        F.scaled_dot_product_attention(getattr(p, a), getattr(p, b), p.v, attn_mask=bias, scale=p.scale)
+        for a, b in parsed.pairs
+    )
+
+
+def attention_pattern(kind: str, p: Projections) -> Tensor:
+    """Attention weights of every query token (rows) over all tokens (columns).
+
+    Rows sum to 1, and to the number of pairs for sums such as "qq+kk". `pattern @ v` is what `attend` returns.
+
+    Args:
+        kind: see `parse_kind`.
+        p: the block's projections.
+
+    Returns:
+        (b, heads, tokens, tokens), all >= 0.
+    """
+    return sum(iterate_patterns(kind, p))
+
+
+def iterate_patterns(kind: str, p: Projections) -> Iterator[Tensor]:
+    """The summands of `attention_pattern`, one at a time."""
+    parsed = parse_kind(kind)
+    if kind == "identity":
+        b, heads, n, _ = p.v.shape
+        yield torch.eye(n, dtype=p.v.dtype, device=p.v.device).expand(b, heads, n, n)
+    elif parsed.gem:
+        for z in (p.q, p.k, p.v):
+            yield _sharpened(z, p) / 3
+    else:
+        bias = gaussian_prior(p.grid, p.prefix, p.q) if parsed.gaussian else 0.0
+        for a, b in parsed.pairs:
+            scores = getattr(p, a) @ getattr(p, b).mT * p.scale  # (b, heads, n, n)
+            yield (scores + bias).softmax(dim=-1)
+
+
+def _sharpened(z: Tensor, p: Projections) -> Tensor:
+    """GEM's weights of one projection: smooth once among its own neighbours, then attend to itself."""
+    if p.input_norm is None:
+        raise ValueError(
+            'Expected attention to have a meaning for this tower, but got "gem": its temperature needs ln_1'
+        )
+    tau = (p.input_norm * p.scale).reshape(-1, 1, 1, 1)
+    z = F.normalize(z, dim=-1)
+    z = F.normalize((z @ z.mT * tau).softmax(dim=-1) @ z, dim=-1)
+    return (z @ z.mT * tau).softmax(dim=-1)
+
+
+def gaussian_prior(grid: tuple[int, int], prefix: int, like: Tensor) -> Tensor:
+    """NACLIP's additive prior w_ij = exp(-||p_i - p_j||^2 / (2 * 5^2)), positions in patches.
+
+    Args:
+        grid: rows and columns of patches.
+        prefix: tokens before the patches; their row and column are 0.
+        like: a tensor whose dtype and device are taken.
+
+    Returns:
+        (tokens, tokens), in [0, 1].
+
+    Source: Hajimiri et al. 2024, "Pay Attention to Your Neighbours", arXiv 2404.08181.
+    """
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=like.device) for side in grid), indexing="ij")
+    positions = torch.stack([rows.flatten(), columns.flatten()], dim=-1).to(like.dtype)  # (n, 2)
+    squared = (positions[:, None] - positions[None]).square().sum(dim=-1)  # (n, n)
+    return F.pad(torch.exp(-squared / (2 * GAUSSIAN_STD_PATCHES**2)), (prefix, 0, prefix, 0))

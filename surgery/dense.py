@@ -1,0 +1,132 @@
+"""Method x trace -> dense features: the few lines that carry out every method of `surgery.methods.METHODS`."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from surgery.attention import attend
+from surgery.methods import Method
+from surgery.towers import Tower, check_kind
+from surgery.trace import Trace
+
+if TYPE_CHECKING:
+    from surgery.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class DenseFeatures:
+    """Image features in the space of the text features, not normalised.
+
+    Attributes:
+        cls: (b, d) the model's own image feature, always of the original path.
+        patches: (b, gh, gw, d) one feature per patch.
+        method: what produced them, as the tower carried it out.
+        model: name of the model.
+    """
+
+    cls: Tensor
+    patches: Tensor
+    method: Method
+    model: str
+
+
+def fit_method(tower: Tower, method: Method) -> Method:
+    """The method as this tower can carry it out.
+
+    The attention pool of a ResNet is its only block and has neither residual nor MLP, so these three fields are set.
+
+    Raises:
+        ValueError: the attention kind has no meaning for the tower, or there are fewer blocks than asked for.
+    """
+    check_kind(tower, method.attention)
+    if not tower.has_residual:
+        return replace(method, blocks=1, residual=0.0, mlp=False)
+    if method.blocks > len(tower.blocks):
+        raise ValueError(
+            f"Expected blocks to be from 1 to {len(tower.blocks)} (the depth of this tower), but got {method.blocks}"
+        )
+    return method
+
+
+class Walk:
+    """Methods over one trace; attention outputs are computed once per (block, kind) and shared between methods."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._attention: dict[tuple[int, str], Tensor] = {}
+
+    def attention(self, index: int, kind: str) -> Tensor:
+        """Attn_l[kind] of the original path, (b, tokens, w)."""
+        block = self.trace.block(index)
+        if kind == "qk":
+            return block.attn_out
+        if (index, kind) not in self._attention:
+            module = self.trace.tower.blocks[index]
+            self._attention[index, kind] = module.merge(attend(kind, block.projections))
+        return self._attention[index, kind]
+
+    def tokens(self, method: Method) -> Tensor:
+        """The sum `acc` at the end of the walk, (b, tokens, w); `method` already fitted to the tower."""
+        trace = self.trace
+        if method.follows_original:
+            return trace.output
+        first = trace.depth - method.blocks
+        acc = trace.block(first).x if method.residual else None
+        for index in range(first, trace.depth):
+            update = self.attention(index, method.attention)
+            update = update if method.alpha == 1 else method.alpha * update
+            acc = update if acc is None or not method.residual else _scaled(acc, method.residual) + update
+            if method.mlp:
+                acc = acc + trace.tower.blocks[index].mlp_out(acc)
+        return acc
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else factor * x
+
+
+def dense_features(trace: Trace, method: Method) -> DenseFeatures:
+    """Dense features of one method from a recorded pass.
+
+    Args:
+        trace: from `Model.trace`; its position interpolation stands, the method's own is used by `encode_dense`.
+        method: any method, see `surgery.methods.Method`.
+
+    Returns:
+        Features in float32 (float64 for a float64 model).
+
+    Raises:
+        ValueError: the method has no meaning for the tower, or a block it needs was not kept.
+    """
+    return next(iterate_dense_features(trace, [method]))
+
+
+@torch.inference_mode()
+def iterate_dense_features(trace: Trace, methods: Iterable[Method]) -> Iterator[DenseFeatures]:
+    """`dense_features` of many methods, sharing the attention outputs that they have in common."""
+    tower, walk = trace.tower, Walk(trace)
+    cls = _at_least_float32(tower.pool(trace.output))
+    for method in methods:
+        fitted = fit_method(tower, method)
+        features = tower.readout(walk.tokens(fitted)[:, tower.prefix :])  # (b, gh * gw, d)
+        yield DenseFeatures(cls, _at_least_float32(features).unflatten(1, trace.grid), fitted, trace.model)
+
+
+def encode_dense(model: "Model", pixels: Tensor, method: Method) -> DenseFeatures:
+    """Trace and dense features in one call, with the method's own position interpolation.
+
+    Args:
+        model: see `surgery.load_model`.
+        pixels: (b, 3, H, W) from `model.preprocess`.
+        method: any method.
+    """
+    fitted = fit_method(model.tower, method)
+    trace = model.trace(pixels, position_interpolation=method.position_interpolation, keep=fitted.blocks)
+    return dense_features(trace, method)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

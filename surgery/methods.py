@@ -1,0 +1,107 @@
+"""Every dense-inference method of the CLIP family as one point in a small space of numbers.
+
+A method walks the last `blocks` blocks of the recorded original path (open_clip, pre-norm):
+
+    acc = x_{L-n}
+    for l in L-n+1 .. L:
+        acc = residual * acc + alpha * Attn_l[attention](ln_1(x_{l-1}))
+        if mlp: acc = acc + MLP_l(ln_2(acc))
+    dense features = read-out(acc)
+
+`surgery.dense` carries this out; here are only the numbers and where they were published.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from surgery.attention import parse_kind
+
+PositionInterpolation = Literal["bicubic", "bilinear", "bicubic_antialias"]
+POSITION_INTERPOLATIONS: tuple[str, ...] = get_args(PositionInterpolation)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way of reading dense features out of a recorded pass. Use `dataclasses.replace` for variants.
+
+    Attributes:
+        attention: kind of attention, see `surgery.attention.parse_kind`: "qk", "vv", "qq", "kk", "identity"
+            (value only), "gem", a sum of softmaxes such as "qq+kk", each with an optional "+gaussian".
+        blocks: number n >= 1 of last blocks that are walked again.
+        residual: factor of the running sum at every walked block; 1 keeps the residual, 0 drops it.
+        alpha: factor of the attention output (ClearCLIP, section 3: X_sum = X_res + alpha * X_attn).
+        mlp: whether each walked block adds its MLP.
+        position_interpolation: how the position embedding is brought to another grid than the native one.
+
+    Raises:
+        ValueError: a field is out of range; the message names it, its value and the valid choices.
+    """
+
+    attention: str = "qk"
+    blocks: int = 1
+    residual: float = 1.0
+    alpha: float = 1.0
+    mlp: bool = True
+    position_interpolation: PositionInterpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        parse_kind(self.attention)
+        if isinstance(self.blocks, bool) or not isinstance(self.blocks, int) or self.blocks < 1:
+            raise ValueError(f"Expected blocks to be a whole number of at least 1, but got {self.blocks!r}")
+        for name in ("residual", "alpha"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"Expected {name} to be a finite number, but got {value!r}")
+        if not isinstance(self.mlp, bool):
+            raise ValueError(f"Expected mlp to be True or False, but got {self.mlp!r}")
+        if self.position_interpolation not in POSITION_INTERPOLATIONS:
+            raise ValueError(
+                f"Expected position_interpolation to be one of {', '.join(POSITION_INTERPOLATIONS)}, "
+                f"but got {self.position_interpolation!r}"
+            )
+
+    @property
+    def follows_original(self) -> bool:
+        """Whether the walk retraces the original path, so that its end is the recorded x_L itself."""
+        return self.attention == "qk" and self.residual == 1 and self.alpha == 1 and self.mlp
+
+
+METHODS: dict[str, Method] = {
+    # Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", arXiv 2103.00020
+    "clip": Method(),
+    # Zhou et al. 2022, "Extract Free Dense Labels from CLIP", arXiv 2112.01071
+    "maskclip": Method(attention="identity"),
+    # Li et al. 2023, "A Closer Look at the Explainability of CLIP" (CLIP Surgery), arXiv 2304.05653
+    "clip_surgery": Method(attention="vv", blocks=6, mlp=False, position_interpolation="bilinear"),
+    # Wang et al. 2023, "SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference", arXiv 2312.01597
+    "sclip": Method(attention="qq+kk"),
+    # Bousselham et al. 2023, "Grounding Everything: Emerging Localization Properties in VLMs", arXiv 2312.00878
+    "gem": Method(attention="gem", blocks=6, mlp=False, position_interpolation="bicubic_antialias"),
+    # Hajimiri et al. 2024, "Pay Attention to Your Neighbours", arXiv 2404.08181
+    "naclip": Method(attention="kk+gaussian", residual=0.0, mlp=False),
+    # Lan et al. 2024, "ClearCLIP: Decomposing CLIP Representations for Dense Inference", arXiv 2407.12442
+    "clearclip": Method(attention="qq", residual=0.0, mlp=False),
+}
+
+TITLES: dict[str, str] = {
+    "clip": "CLIP",
+    "maskclip": "MaskCLIP",
+    "clip_surgery": "CLIP Surgery",
+    "sclip": "SCLIP",
+    "gem": "GEM",
+    "naclip": "NACLIP",
+    "clearclip": "ClearCLIP",
+}
+"""How the papers write the names of `METHODS`."""
+
+
+def get_method(name: str) -> Method:
+    """The preset called `name`.
+
+    Raises:
+        ValueError: there is none; the message lists the valid names.
+    """
+    if name not in METHODS:
+        raise ValueError(f"Expected method to be one of {', '.join(METHODS)}, but got {name!r}")
+    return METHODS[name]

@@ -1,0 +1,186 @@
+"""Loading any open_clip model that can be operated on, and the `Model` that the rest of the project works with."""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from surgery.text import TokenFeatures, encode_text, encode_tokens
+from surgery.towers import Tower, build_tower
+from surgery.trace import Trace, record
+from surgery.weights import create_clip, create_tokenizer, first_line
+
+PRECISIONS: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp64": torch.float64,
+}
+
+
+class Model:
+    """An open_clip model, its image tower as blocks, its text tower as features. Never changed after loading.
+
+    Attributes:
+        name: as given to `load_model`.
+        pretrained: tag or path of the weights; None for random ones, "local" for a folder's own.
+        clip: the open_clip module, in eval mode.
+        tower: its image tower, see `surgery.towers`.
+        device, dtype: where and in which precision it runs.
+    """
+
+    def __init__(self, name: str, pretrained: str | None, clip: nn.Module, device: torch.device) -> None:
+        self.name = name
+        self.pretrained = pretrained
+        self.clip = clip.eval().requires_grad_(False)
+        self.tower: Tower = build_tower(clip.visual)
+        self.device = device
+        self.dtype = next(clip.visual.parameters()).dtype
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, pretrained={self.pretrained!r}, device={self.device}, dtype={self.dtype})"
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the input it was trained on."""
+        return tuple(g * p for g, p in zip(self.tower.native_grid, self.tower.patch_px, strict=True))
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor of the cosines in the zero-shot softmax (or sigmoid), already exponentiated."""
+        return float(self.clip.logit_scale.detach().double().exp())
+
+    @property
+    def logit_bias(self) -> float | None:
+        """SigLIP's bias of the zero-shot sigmoid; None for a CLIP."""
+        bias = getattr(self.clip, "logit_bias", None)
+        return None if bias is None else float(bias)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The open_clip tokenizer of the model.
+
+        Raises:
+            FileNotFoundError: a Hugging Face tokenizer whose package or files are not here.
+        """
+        try:
+            return create_tokenizer(self.name)
+        except Exception as error:
+            raise FileNotFoundError(
+                f"Expected the tokenizer of {self.name} to be at hand, but got: {first_line(error)}. "
+                "Tokenizers of SigLIP and multilingual models need the package transformers and their files."
+            ) from error
+
+    def preprocess(self, images: Sequence[Image.Image], size: int | tuple[int, int] | None = None) -> Tensor:
+        """Resizes (bicubic, stretched, never cropped) and normalises images.
+
+        Args:
+            images: PIL images, any mode; converted to RGB.
+            size: None for the model's native size, a side in pixels, or (height, width).
+
+        Returns:
+            (b, 3, H, W) on the model's device and in its dtype.
+
+        Raises:
+            ValueError: no image, or a size that is not a positive multiple of the patch.
+            TypeError: something that is not a PIL image.
+        """
+        images = [images] if isinstance(images, Image.Image) else list(images)
+        height, width = self._pixel_size(size)
+        for image in images:
+            if not isinstance(image, Image.Image):
+                raise TypeError(f"Expected images to be PIL images, but got {type(image).__name__}")
+        if not images:
+            raise ValueError("Expected images to hold at least one image, but got none")
+        resized = [np.asarray(im.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)) for im in images]
+        cfg = self.clip.visual.preprocess_cfg
+        mean, std = (torch.tensor(cfg[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std"))
+        pixels = torch.from_numpy(np.stack(resized)).movedim(-1, 1).double() / 255  # (b, 3, H, W)
+        return ((pixels - mean) / std).to(self.device, self.dtype)
+
+    def _pixel_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
+        if size is None:
+            return self.native_size
+        pair = (size, size) if isinstance(size, int) else tuple(size)
+        if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
+            raise ValueError(f"Expected size to be None, a side in pixels or (height, width), but got {size!r}")
+        self.tower.grid_for(pair)
+        return pair
+
+    def trace(
+        self,
+        pixels: Tensor,
+        position_interpolation: str = "bicubic",
+        *,
+        keep: int | Collection[int] | None = None,
+        store: torch.device | str | None = None,
+    ) -> Trace:
+        """One recorded forward pass; see `surgery.trace.record` for the arguments."""
+        pixels = pixels.to(self.device, self.dtype)
+        return record(
+            self.tower, pixels, model=self.name, position_interpolation=position_interpolation, keep=keep, store=store
+        )
+
+    def encode_text(self, texts: Sequence[str], templates: str | Sequence[str] = "none") -> Tensor:
+        """Text features (t, d) of unit norm; see `surgery.text.encode_text`."""
+        return encode_text(self, texts, templates)
+
+    def token_features(self, texts: Sequence[str]) -> TokenFeatures:
+        """Features of every text token; see `surgery.text.encode_tokens`."""
+        return encode_tokens(self, texts)
+
+
+def load_model(
+    name: str, pretrained: str | Path | None = None, *, device: str | torch.device = "auto", precision: str = "auto"
+) -> Model:
+    """Loads a model.
+
+    Args:
+        name: an open_clip architecture ("ViT-B-16"), "hf-hub:org/repo", "local-dir:folder", or "toy" (embedded).
+        pretrained: a tag ("openai"), a path to a .safetensors or .pt state dict, or None for random weights.
+            "hf-hub:", "local-dir:" and "toy" carry their own. OpenAI's and other QuickGELU weights switch the
+            activation by themselves.
+        device: "auto" (CUDA, then MPS, then CPU) or a PyTorch device.
+        precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "fp16", "bf16" or "fp64".
+
+    Raises:
+        ValueError: unknown name (the nearest ones are listed), tag, device or precision; an image tower that cannot be
+            operated on; a checkpoint of another architecture, or one that needs pickle.
+        FileNotFoundError: a missing file or folder, or weights that are neither cached nor to be downloaded.
+    """
+    chosen = _choose_device(device)
+    dtype = _choose_dtype(precision, chosen)
+    pretrained = str(pretrained) if pretrained is not None else None
+    clip, source = create_clip(name, pretrained)
+    return Model(name, source, clip.to(chosen, dtype), chosen)
+
+
+def _choose_device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"Expected device to be auto, cpu, cuda, cuda:N or mps, but got {device!r}") from error
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(chosen.type, False):
+        usable = ", ".join(kind for kind, here in present.items() if here)
+        raise ValueError(f"Expected device to be one that this machine has ({usable}), but got {str(device)!r}")
+    return chosen
+
+
+def _choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    if precision not in PRECISIONS:
+        raise ValueError(f"Expected precision to be one of auto, {', '.join(PRECISIONS)}, but got {precision!r}")
+    return PRECISIONS[precision]
