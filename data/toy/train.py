@@ -37,7 +37,7 @@ BYTE_TOKENS, SPECIAL_TOKENS = 512, 2  # of open_clip's SimpleTokenizer
 CONFIG_FILE, WEIGHTS_FILE, MERGES_FILE = "open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"
 
 FIRST_TRAINING_SEED = 1_000_000_000  # scenes for training have seeds from here on; use smaller ones for evaluation
-PATCH_DROPOUT, PATCH_DROPOUT_SHARE = 0.5, 0.8  # patches left out, and the share of the steps in which they are
+PATCH_DROPOUT, PATCH_DROPOUT_SHARE = 0.5, 0.65  # patches left out, and the share of the steps in which they are
 MAX_LOGIT_SCALE = math.log(100)
 
 
