@@ -1,6 +1,6 @@
 """Operating on CLIP: load a model, record one pass, read dense features out of it by any method."""
 
-from surgery.dense import DenseFeatures, dense_features, encode_dense, iterate_dense_features
+from surgery.dense import DenseFeatures, dense_features, encode_dense, iterate_dense_features, usable_methods
 from surgery.features import Similarity, class_probabilities, feature_surgery, similarity
 from surgery.maps import PromptPoints, prompt_points, similarity_maps
 from surgery.methods import METHODS, TITLES, Method
@@ -25,4 +25,5 @@ __all__ = [
     "prompt_points",
     "similarity",
     "similarity_maps",
+    "usable_methods",
 ]

@@ -1,5 +1,6 @@
 """Method x trace -> dense features: the few lines that carry out every method of `surgery.methods.METHODS`."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surgery.attention import attend
-from surgery.methods import Method
+from surgery.methods import METHODS, Method
 from surgery.towers import Tower, check_kind
 from surgery.trace import Trace
 
@@ -70,22 +71,53 @@ class Walk:
 
     def tokens(self, method: Method) -> Tensor:
         """The sum `acc` at the end of the walk, (b, tokens, w); `method` already fitted to the tower."""
-        trace = self.trace
         if method.follows_original:
-            return trace.output
+            return self.trace.output
+        return deque(self.steps(method), maxlen=1)[0].acc
+
+    def steps(self, method: Method) -> Iterator["Step"]:
+        """The walked blocks one by one, also where they retrace the original path."""
+        trace = self.trace
         first = trace.depth - method.blocks
         acc = trace.block(first).x if method.residual else None
         for index in range(first, trace.depth):
-            update = self.attention(index, method.attention)
-            update = update if method.alpha == 1 else method.alpha * update
-            acc = update if acc is None or not method.residual else _scaled(acc, method.residual) + update
-            if method.mlp:
-                acc = acc + trace.tower.blocks[index].mlp_out(acc)
-        return acc
+            update = _scaled(self.attention(index, method.attention), method.alpha)
+            acc = _scaled(acc, method.residual) + update if method.residual else update
+            mlp_out = trace.tower.blocks[index].mlp_out(acc) if method.mlp else None
+            acc = acc if mlp_out is None else acc + mlp_out
+            yield Step(index, acc, mlp_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One walked block.
+
+    Attributes:
+        index: which block.
+        acc: (b, tokens, w) the running sum after it.
+        mlp_out: (b, tokens, w) what its MLP added, None for a method without MLP.
+    """
+
+    index: int
+    acc: Tensor
+    mlp_out: Tensor | None
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1 else factor * x
+
+
+def usable_methods(tower: Tower) -> dict[str, Method]:
+    """The presets that have a meaning for the tower and fit its depth."""
+    return {name: method for name, method in METHODS.items() if _fits(tower, method)}
+
+
+def _fits(tower: Tower, method: Method) -> bool:
+    try:
+        fit_method(tower, method)
+    except ValueError:
+        return False
+    return True
 
 
 def dense_features(trace: Trace, method: Method) -> DenseFeatures:

@@ -25,12 +25,14 @@ class BlockTrace:
         projections: q, k, v of the block, each (b, heads, tokens, head width).
         attn_out: (b, tokens, w) attention output a_l.
         mlp_out: (b, tokens, w) MLP output m_l; None in the attention pool of a ResNet.
+        edited: whether an intervention replaced `attn_out`, which then is not what q, k and v give.
     """
 
     x: Tensor
     projections: Projections
     attn_out: Tensor
     mlp_out: Tensor | None
+    edited: bool = False
 
     @property
     def q(self) -> Tensor:
@@ -52,7 +54,7 @@ class BlockTrace:
         norm = None if p.input_norm is None else p.input_norm.to(device)
         moved = replace(p, q=p.q.to(device), k=p.k.to(device), v=p.v.to(device), input_norm=norm)
         mlp_out = None if self.mlp_out is None else self.mlp_out.to(device)
-        return BlockTrace(self.x.to(device), moved, self.attn_out.to(device), mlp_out)
+        return replace(self, x=self.x.to(device), projections=moved, attn_out=self.attn_out.to(device), mlp_out=mlp_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,6 @@ def rerun(trace: Trace, block: int, *, attn_out: Tensor | None = None, mlp_out: 
     if mlp_out is None:
         recompute = attn_out is not None and module.mlp is not None
         mlp_out = module.mlp_out(old.x + attention) if recompute else old.mlp_out
-    changed = BlockTrace(old.x, old.projections, attention, mlp_out)
+    changed = replace(old, attn_out=attention, mlp_out=mlp_out, edited=old.edited or attn_out is not None)
     records, output = _run(tower, leave_block(tower, changed), index + 1, trace.grid, set(range(trace.depth)), None)
     return replace(trace, records=(*trace.records[:index], changed, *records), output=output)
