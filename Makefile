@@ -1,0 +1,42 @@
+# GNU make. Every target sets up .venv first; the stamp file keeps that from being done twice.
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+READY := .venv/.ready
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help app test bench lint screenshots
+
+help:
+	@echo "make app          set up and open the dashboard"
+	@echo "make test         set up and run all tests (JOBS=$(JOBS) processes)"
+	@echo "make bench        set up and print the speed tables"
+	@echo "make lint         set up and check style"
+	@echo "make screenshots  set up and photograph every page"
+
+app: $(READY)
+	@$(BIN)/clip-theatre app
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+bench: $(READY)
+	@$(BIN)/python -m tests.benchmarks
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+screenshots: $(READY)
+	@$(BIN)/python -m tests.browser.screenshots
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "CLIP Theatre needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "Installing the dependencies (torch is large: minutes on a slow line)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -b constraints.txt -e ".[test]"
+	@touch $@
