@@ -38,9 +38,9 @@ def create_clip(name: str, pretrained: str | None) -> tuple[nn.Module, str | Non
     architecture = name.replace("/", "-")
     _check_architecture(architecture)
     if pretrained is None:
-        return _random(architecture), None
+        return create_random(architecture), None
     if Path(pretrained).is_file() or Path(pretrained).suffix in WEIGHT_SUFFIXES:
-        clip = _random(architecture)
+        clip = create_random(architecture)
         _load_weights(clip, Path(pretrained), architecture)
         return clip, pretrained
     return _downloaded(architecture, pretrained, quick_gelu=_needs_quick_gelu(architecture, pretrained)), pretrained
@@ -96,7 +96,7 @@ def _check_architecture(name: str) -> None:
     )
 
 
-def _random(name: str, **options: Any) -> nn.Module:
+def create_random(name: str, **options: Any) -> nn.Module:
     """The architecture with random weights."""
     try:
         with _quiet():
@@ -114,7 +114,7 @@ def _from_folder(folder: Path) -> nn.Module:
     weights = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_SUFFIXES]
     if not weights:
         raise FileNotFoundError(f"Expected weights ({', '.join(WEIGHT_SUFFIXES)}) in {folder}, but found none")
-    clip = _random(f"local-dir:{folder}", load_weights=False)
+    clip = create_random(f"local-dir:{folder}", load_weights=False)
     _load_weights(clip, min(weights, key=lambda path: WEIGHT_SUFFIXES.index(path.suffix)), folder.name)
     return clip
 
@@ -193,7 +193,7 @@ def _refuse_unsupported(name: str) -> None:
     if name.startswith("hf-hub:"):
         return
     with torch.device("meta"):
-        build_tower(_random(name, device="meta").visual)
+        build_tower(create_random(name, device="meta").visual)
 
 
 def create_tokenizer(name: str) -> Any:

@@ -1,0 +1,164 @@
+"""The catalog against models that are really built, and against a cache whose files are known."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from huggingface_hub import constants
+
+from surgery import catalog
+from surgery.towers import build_tower
+
+# One of every family of configurations, and of every timm size.
+COUNTED = (
+    "ViT-B-16",
+    "ViT-B-32-256",
+    "ViT-M-16-alt",
+    "ViT-L-14-CLIPA",
+    "ViT-H-14-worldwide",
+    "RN50",
+    "RN50x4",
+    "ViT-B-16-SigLIP",
+    "ViT-B-16-SigLIP2",
+    "ViT-L-16-SigLIP-256",
+    "ViT-SO400M-16-SigLIP-i18n-256",
+    "ViT-gopt-16-SigLIP2-256",
+    "coca_base",
+)
+REFUSED = (
+    "coca_ViT-B-32",
+    "convnext_tiny",
+    "EVA02-B-16",
+    "MobileCLIP-B",
+    "MobileCLIP2-S0",
+    "PE-Core-T-16-384",
+    "swin_base_patch4_window7_224",
+    "ViTamin-S",
+    "vit_medium_patch16_gap_256",
+    "vit_relpos_medium_patch16_cls_224",
+)
+
+
+def build(name):
+    with torch.device("meta"):
+        return open_clip.create_model(name, pretrained_text=False, device="meta")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch, tmp_path):
+    """No weights on this machine, whatever it holds."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_numbers_are_those_of_the_built_model(name):
+    clip, info = build(name), catalog.describe(name)
+    tower = build_tower(clip.visual)
+    assert info.supported
+    assert info.parameters == sum(p.numel() for p in clip.parameters())
+    assert (info.patch_px, info.patch_px) == tuple(tower.patch_px)
+    assert (info.image_size // info.patch_px,) * 2 == tuple(tower.native_grid)
+
+
+def test_families_follow_the_towers():
+    families = [catalog.describe(name).family for name in ("ViT-B-16", "RN50", "ViT-B-16-SigLIP")]
+    assert families == ["vit", "resnet", "map"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_cannot_be_operated_on(name):
+    info = catalog.describe(name)
+    with pytest.raises(ValueError, match="that can be operated on"):
+        build_tower(build(name).visual)
+    assert not info.supported
+    assert info.reason
+    assert info.family == "" and info.parameters is None
+
+
+def test_list_holds_every_architecture_once_toy_first():
+    names = [info.name for info in catalog.list_models()]
+    assert names == ["toy", *open_clip.list_models()]
+    assert all(info.parameters or info.reason for info in catalog.list_models())
+
+
+def test_toy_is_counted_from_its_own_file_and_always_ready():
+    from surgery import load_model
+
+    toy, info = load_model("toy", device="cpu"), catalog.describe("toy")
+    assert info.parameters == sum(p.numel() for p in toy.clip.parameters())
+    assert (info.image_size, info.image_size) == tuple(toy.native_size)
+    assert info.ready and info.tags == ()
+
+
+def test_unknown_name_lists_the_nearest():
+    with pytest.raises(ValueError, match="got 'ViT-B-17'; nearest: ViT-B-1"):
+        catalog.describe("ViT-B-17")
+
+
+@pytest.mark.parametrize("name", ["roberta-ViT-B-32", "ViT-B-16-SigLIP"])
+@pytest.mark.parametrize("installed", [False, True])
+def test_text_sides_of_hugging_face_need_transformers(monkeypatch, name, installed):
+    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda package: object() if installed else None)
+    catalog._shape_of.cache_clear()
+    try:
+        info = catalog.describe(name)
+    finally:
+        catalog._shape_of.cache_clear()
+    assert bool(info.reason) is not installed
+    assert "transformers" in info.reason or installed
+    assert info.supported is (installed or name == "ViT-B-16-SigLIP")  # its image side works without
+
+
+def test_a_configuration_of_unknown_shape_is_built_instead_of_guessed(tmp_path):
+    config = open_clip.get_model_config("ViT-S-32-alt")
+    config["vision_cfg"] |= {"layers": 2, "pos_embed_type": "sin_cos_2d"}
+    (tmp_path / "catalog-odd.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "catalog-odd.json")
+    info = catalog.describe("catalog-odd")
+    assert info.parameters == sum(p.numel() for p in build("catalog-odd").parameters())
+    assert info.supported and info.family == "vit"
+
+
+def cache_file(folder, repository, file):
+    """A file in the layout of huggingface_hub's cache."""
+    root = folder / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text("0" * 40)
+    snapshot = root / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / file).write_bytes(b"weights")
+
+
+def cached_tags(name):
+    return {tag.tag for tag in catalog.describe(name).tags if tag.cached}
+
+
+def test_nothing_is_cached_in_an_empty_cache():
+    tags = catalog.describe("ViT-B-16").tags
+    assert not any(tag.cached for tag in tags)
+    assert {tag.download_mb for tag in tags} == {598}  # 149,620,737 parameters of 4 bytes
+    assert not catalog.describe("ViT-B-16").ready
+
+
+@pytest.mark.parametrize("file", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_hub_weights_are_found_under_both_names(tmp_path, file):
+    cache_file(tmp_path / "hub", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", file)
+    assert cached_tags("ViT-B-16") == {"laion2b_s34b_b88k"}
+    assert catalog.describe("ViT-B-16").ready
+
+
+def test_another_file_of_the_repository_is_not_the_weights(tmp_path):
+    cache_file(tmp_path / "hub", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "open_clip_config.json")
+    assert cached_tags("ViT-B-16") == set()
+
+
+def test_weights_of_an_address_are_looked_for_in_the_clip_cache(tmp_path):
+    source = {"url": "https://example.org/models/some-weights.pt"}
+    assert not catalog.is_cached(source)
+    (tmp_path / ".cache" / "clip").mkdir(parents=True)
+    (tmp_path / ".cache" / "clip" / "some-weights.pt").write_bytes(b"weights")
+    assert catalog.is_cached(source)
+    assert not catalog.is_cached(source | {"hf_hub": "org/repo/"})  # open_clip prefers the hub where both are given
+    assert not catalog.is_cached({})
