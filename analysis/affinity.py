@@ -1,0 +1,309 @@
+"""Where attention goes: from one patch over the grid, and from a region to itself, the background and the CLS token.
+
+Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, section 3.2, find that under q-k a patch attends to patches of other
+regions and that its strongest partner is not itself, and that v-v mends this. The measures here put numbers to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from analysis.norms import Entropy, StreamMeasure, compute_norms, pattern_entropy, token_groups
+from analysis.patterns import walk_patterns
+from analysis.regions import Region, stack_regions
+from surgery.trace import Trace
+
+QUERIES = ("foreground", "background")
+"""Whose attention is measured."""
+KEYS = ("cls", "foreground", "background", "neither")
+"""Where it goes."""
+PARTNERS = ("itself", "own region", "other region", "neither", "cls")
+"""Who the strongest partner of a patch can be; the "other region" of a foreground patch is the background."""
+
+Query = tuple[int, int] | str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affinity:
+    """Attention weights of one block of one image, for several kinds side by side.
+
+    Attributes:
+        weights: (kinds, tokens, tokens) float32; rows are queries and sum to 1.
+        kinds: the kinds of attention.
+        block: index of the block.
+        head: index of the head, None for the mean over heads.
+        grid: rows and columns of patches.
+        prefix: tokens before the patches (1 with a CLS token, else 0).
+        model: name of the model.
+    """
+
+    weights: np.ndarray
+    kinds: tuple[str, ...]
+    block: int
+    head: int | None
+    grid: tuple[int, int]
+    prefix: int
+    model: str
+
+    def maps(self, query: Query) -> np.ndarray:
+        """Attention of one query token over the patches.
+
+        Args:
+            query: (row, column) of a patch, or "cls".
+
+        Returns:
+            (kinds, gh, gw); what is missing to 1 goes to the CLS token, see `cls_share`.
+
+        Raises:
+            ValueError: a patch outside the grid, or "cls" in a tower without one.
+        """
+        token = token_index(query, self.grid, self.prefix)
+        return self.weights[:, token, self.prefix :].reshape(-1, *self.grid)
+
+    def cls_share(self, query: Query) -> np.ndarray:
+        """Weight that goes from one query token to the CLS token, (kinds,); 0 in a tower without one."""
+        return self.weights[:, token_index(query, self.grid, self.prefix), : self.prefix].sum(axis=-1)
+
+    def own_region_share(self, region: Region) -> np.ndarray:
+        """Share of every patch's weight on patches that stays inside its own region.
+
+        Args:
+            region: foreground and background.
+
+        Returns:
+            (kinds, gh, gw) in [0, 1]; NaN for patches of neither.
+
+        Raises:
+            ValueError: a region of another grid.
+        """
+        between = self.weights[:, self.prefix :, self.prefix :]  # (kinds, patches, patches)
+        shares = np.full(between.shape[:2], np.nan, np.float32)
+        for side in stack_regions(region, 1, self.grid):
+            own = side[0]
+            shares[:, own] = between[:, own][:, :, own].sum(axis=-1) / between[:, own].sum(axis=-1)
+        return shares.reshape(-1, *self.grid)
+
+
+def token_index(query: Query, grid: tuple[int, int], prefix: int) -> int:
+    """Index of a query among the tokens; raises ValueError as `Affinity.maps`."""
+    if isinstance(query, str):
+        if query != "cls" or not prefix:
+            choices = '(row, column) or "cls"' if prefix else "(row, column) (this tower has no CLS token)"
+            raise ValueError(f"Expected query to be {choices}, but got {query!r}")
+        return 0
+    row, column = query
+    if not (0 <= row < grid[0] and 0 <= column < grid[1]):
+        raise ValueError(f"Expected query to be (row, column) inside the grid {tuple(grid)}, but got {tuple(query)}")
+    return prefix + row * grid[1] + column
+
+
+@torch.inference_mode()
+def compute_affinity(
+    trace: Trace, kinds: Sequence[str], block: int, head: int | None = None, image: int = 0
+) -> Affinity:
+    """Attention weights between all tokens of one block, for several kinds.
+
+    Args:
+        trace: a recorded pass that kept the block.
+        kinds: kinds of attention, such as ("qk", "vv"); a sum of softmaxes is divided by their number.
+        block: index of the block; negative counts from the end.
+        head: index of the head, None for the mean over heads.
+        image: index in the batch.
+
+    Raises:
+        ValueError: no such kind, block, head or image, or a kind without meaning for the tower.
+    """
+    images, heads = trace.block(block).v.shape[:2]
+    if head is not None and not 0 <= head < heads:
+        raise ValueError(f"Expected head to be from 0 to {heads - 1}, or None for the mean, but got {head}")
+    if not 0 <= image < images:
+        raise ValueError(f"Expected image to be from 0 to {images - 1}, but got {image}")
+    weights = []
+    for kind in _at_least_one(kinds):
+        ((_, _, pattern),) = walk_patterns(trace, kind, [block], images=range(image, image + 1))
+        weights.append(pattern[0].mean(dim=0) if head is None else pattern[0, head])  # (tokens, tokens)
+    weights = torch.stack(weights).float().cpu().numpy()
+    return Affinity(weights, tuple(kinds), block % trace.depth, head, trace.grid, trace.tower.prefix, trace.model)
+
+
+def attention_map(
+    trace: Trace, block: int, kind: str, query: Query, head: int | None = None, image: int = 0
+) -> np.ndarray:
+    """Attention of one query token over the patches, (gh, gw); see `compute_affinity` and `Affinity.maps`."""
+    return compute_affinity(trace, [kind], block, head, image).maps(query)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SameRegionMass:
+    """Where the attention of foreground and background patches goes, per block and head.
+
+    Attributes:
+        flow: (kinds, blocks, b, heads, 2, 4) float32: weight that goes to each of `KEYS`, averaged over the
+            query patches of each of `QUERIES`; the last axis sums to 1.
+        chance: (b, 2) share of the patches that the query's own region makes up: the mass of uniform attention.
+        kinds: the kinds of attention.
+        model: name of the model.
+    """
+
+    flow: np.ndarray
+    chance: np.ndarray
+    kinds: tuple[str, ...]
+    model: str
+
+    @property
+    def mass(self) -> np.ndarray:
+        """Same-region mass (kinds, blocks, b, heads, 2): of the weight on patches, the share on the query's region."""
+        own = np.stack([self.flow[..., q, KEYS.index(name)] for q, name in enumerate(QUERIES)], axis=-1)
+        return own / self.flow[..., 1:].sum(axis=-1)
+
+    @property
+    def cls_share(self) -> np.ndarray:
+        """Of all weight, the share on the CLS token, (kinds, blocks, b, heads, 2); 0 in a tower without one."""
+        return self.flow[..., 0]
+
+
+@torch.inference_mode()
+def same_region_mass(trace: Trace, kinds: Sequence[str], regions: Region | Sequence[Region]) -> SameRegionMass:
+    """Same-region mass of every block and head, for several kinds.
+
+    Args:
+        trace: a recorded pass that kept every block.
+        kinds: kinds of attention, such as ("qk", "vv").
+        regions: one for all images or one each.
+
+    Raises:
+        ValueError: a kind without meaning for the tower, regions that do not fit, or a block that was not kept.
+    """
+    return compute_attention(trace, kinds, regions)[0]
+
+
+@torch.inference_mode()
+def compute_attention(
+    trace: Trace, kinds: Sequence[str], regions: Region | Sequence[Region], entropy_of: str | None = None
+) -> tuple[SameRegionMass, Entropy | None]:
+    """`same_region_mass`, and `compute_entropy` of one of the kinds from the same patterns."""
+    groups, members = token_groups(trace, regions), _members(trace, regions)
+    shape = (trace.depth, len(members), trace.tower.blocks[0].heads)
+    flow = np.empty((len(_at_least_one(kinds)), *shape, len(QUERIES), len(KEYS)), np.float32)
+    entropies = np.empty((*shape, trace.output.shape[1]))
+    for flow_of_kind, kind in zip(flow, kinds, strict=True):
+        dtype = torch.float64 if kind == entropy_of else torch.float32
+        for block, images, pattern in walk_patterns(trace, kind, dtype=dtype):
+            to_groups = pattern @ members[images].to(pattern)[:, None]  # (b, heads, tokens, keys)
+            flow_of_kind[block, images] = _over_queries(to_groups, members[images])
+            if kind == entropy_of:
+                entropies[block, images] = pattern_entropy(pattern)
+    sides = np.stack([groups[name] for name in QUERIES], axis=-1)  # (b, tokens, 2)
+    chance = sides.sum(axis=1) / groups["patches"].sum(axis=1, keepdims=True)
+    mass = SameRegionMass(flow, chance, tuple(kinds), trace.model)
+    return mass, None if entropy_of is None else Entropy(entropies, groups, entropy_of, trace.model)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestPartners:
+    """Who the token is that a patch attends to most: share of the query patches of `QUERIES` whose arg-max is ...
+
+    Attributes:
+        heads: (kinds, blocks, b, heads, 2, 5) float32: shares of `PARTNERS`, which sum to 1, for every head.
+        mean: (kinds, blocks, b, 2, 5) the same for the mean over heads of the attention.
+        kinds: the kinds of attention.
+        model: name of the model.
+    """
+
+    heads: np.ndarray
+    mean: np.ndarray
+    kinds: tuple[str, ...]
+    model: str
+
+
+@torch.inference_mode()
+def best_partners(trace: Trace, kinds: Sequence[str], regions: Region | Sequence[Region]) -> BestPartners:
+    """Where the strongest partners of the patches are, in every block and head and for several kinds.
+
+    Args:
+        trace: a recorded pass that kept every block.
+        kinds: kinds of attention, such as ("qk", "vv").
+        regions: one for all images or one each.
+
+    Raises:
+        ValueError: a kind without meaning for the tower, regions that do not fit, or a block that was not kept.
+
+    Source: Li et al. 2023, arXiv 2304.05653, section 3.2: "the most similar token is not itself".
+    """
+    members = _members(trace, regions)
+    shape = (len(_at_least_one(kinds)), trace.depth, len(members))
+    heads = np.empty((*shape, trace.tower.blocks[0].heads, len(QUERIES), len(PARTNERS)), np.float32)
+    mean = np.empty((*shape, len(QUERIES), len(PARTNERS)), np.float32)
+    for k, kind in enumerate(kinds):
+        for block, images, pattern in walk_patterns(trace, kind):
+            queries = members[images]
+            heads[k, block, images] = _over_queries(_partners(pattern, queries), queries)
+            averaged = _partners(pattern.mean(dim=1, keepdim=True), queries)
+            mean[k, block, images] = _over_queries(averaged, queries)[:, 0]
+    return BestPartners(heads, mean, tuple(kinds), trace.model)
+
+
+def _partners(pattern: Tensor, members: Tensor) -> Tensor:
+    """Which of `PARTNERS` every query's arg-max is: (b, heads, tokens, tokens) -> one-hot (b, heads, tokens, 5)."""
+    best = pattern.argmax(dim=-1)  # (b, heads, tokens)
+    own = members.argmax(dim=-1).to(best.device)[:, None].expand_as(best)  # index into KEYS
+    theirs = own.gather(-1, best)
+    cls, _, _, neither = range(len(KEYS))
+    itself = best == torch.arange(best.shape[-1], device=best.device)
+    partner = torch.full_like(best, PARTNERS.index("other region"))
+    for name, applies in (
+        ("neither", theirs == neither),
+        ("cls", theirs == cls),
+        ("own region", theirs == own),
+        ("itself", itself),
+    ):
+        partner = partner.masked_fill(applies, PARTNERS.index(name))
+    return F.one_hot(partner, len(PARTNERS)).float()
+
+
+def _over_queries(values: Tensor, members: Tensor) -> np.ndarray:
+    """Mean over the query patches of foreground and background, (b, heads, tokens, k) -> (b, heads, 2, k)."""
+    queries = members[..., [KEYS.index(name) for name in QUERIES]].mT  # (b, 2, tokens)
+    weights = (queries / queries.sum(dim=-1, keepdim=True)).to(values)
+    return (weights[:, None] @ values).float().cpu().numpy()
+
+
+def _members(trace: Trace, regions: Region | Sequence[Region]) -> Tensor:
+    """Which of `KEYS` a token is, one-hot (b, tokens, 4)."""
+    groups = token_groups(trace, regions)
+    known = [groups.get(name, np.zeros_like(groups["patches"])) for name in KEYS[:3]]
+    neither = ~np.logical_or.reduce(known)
+    return torch.from_numpy(np.stack([*known, neither], axis=-1)).float()
+
+
+def _at_least_one(kinds: Sequence[str]) -> Sequence[str]:
+    if isinstance(kinds, str) or not len(kinds):
+        raise ValueError(f"Expected kinds to be a list of at least 1 kind of attention, but got {kinds!r}")
+    return kinds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerReport:
+    """What every block does to a region, measured in one go.
+
+    Attributes:
+        norms: see `compute_norms`.
+        entropy: see `compute_entropy`, of the first kind.
+        mass: see `same_region_mass`.
+    """
+
+    norms: StreamMeasure
+    entropy: Entropy
+    mass: SameRegionMass
+
+
+def compute_layers(
+    trace: Trace, regions: Region | Sequence[Region], kinds: Sequence[str] = ("qk", "vv")
+) -> LayerReport:
+    """`compute_norms`, `compute_entropy` (of the first kind) and `same_region_mass`; each pattern is computed once."""
+    mass, entropy = compute_attention(trace, _at_least_one(kinds), regions, entropy_of=kinds[0])
+    return LayerReport(compute_norms(trace, regions), entropy, mass)
