@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.norms import Entropy, StreamMeasure, compute_norms, pattern_entropy, token_groups
-from analysis.patterns import walk_patterns
+from analysis.patterns import join_parts, walk_patterns
 from analysis.regions import Region, stack_regions
 from surgery.trace import Trace
 
@@ -187,20 +187,22 @@ def compute_attention(
 ) -> tuple[SameRegionMass, Entropy | None]:
     """`same_region_mass`, and `compute_entropy` of one of the kinds from the same patterns."""
     groups, members = token_groups(trace, regions), _members(trace, regions)
-    shape = (trace.depth, len(members), trace.tower.blocks[0].heads)
-    flow = np.empty((len(_at_least_one(kinds)), *shape, len(QUERIES), len(KEYS)), np.float32)
-    entropies = np.empty((*shape, trace.output.shape[1]))
-    for flow_of_kind, kind in zip(flow, kinds, strict=True):
+    flow, entropy = [], None
+    for kind in _at_least_one(kinds):
+        flows, entropies = [], []
         dtype = torch.float64 if kind == entropy_of else torch.float32
-        for block, images, pattern in walk_patterns(trace, kind, dtype=dtype):
+        for _, images, pattern in walk_patterns(trace, kind, dtype=dtype):
             to_groups = pattern @ members[images].to(pattern)[:, None]  # (b, heads, tokens, keys)
-            flow_of_kind[block, images] = _over_queries(to_groups, members[images])
+            flows.append(_over_queries(to_groups, members[images]))
             if kind == entropy_of:
-                entropies[block, images] = pattern_entropy(pattern)
+                entropies.append(pattern_entropy(pattern))
+        flow.append(_leave(flows, trace))
+        if entropies:
+            values = join_parts(entropies, len(trace.output)).cpu().numpy()
+            entropy = Entropy(values, groups, kind, trace.model)
     sides = np.stack([groups[name] for name in QUERIES], axis=-1)  # (b, tokens, 2)
     chance = sides.sum(axis=1) / groups["patches"].sum(axis=1, keepdims=True)
-    mass = SameRegionMass(flow, chance, tuple(kinds), trace.model)
-    return mass, None if entropy_of is None else Entropy(entropies, groups, entropy_of, trace.model)
+    return SameRegionMass(np.stack(flow), chance, tuple(kinds), trace.model), entropy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,16 +237,16 @@ def best_partners(trace: Trace, kinds: Sequence[str], regions: Region | Sequence
     Source: Li et al. 2023, arXiv 2304.05653, section 3.2: "the most similar token is not itself".
     """
     members = _members(trace, regions)
-    shape = (len(_at_least_one(kinds)), trace.depth, len(members))
-    heads = np.empty((*shape, trace.tower.blocks[0].heads, len(QUERIES), len(PARTNERS)), np.float32)
-    mean = np.empty((*shape, len(QUERIES), len(PARTNERS)), np.float32)
-    for k, kind in enumerate(kinds):
-        for block, images, pattern in walk_patterns(trace, kind):
+    heads, mean = [], []
+    for kind in _at_least_one(kinds):
+        of_heads, of_mean = [], []
+        for _, images, pattern in walk_patterns(trace, kind):
             queries = members[images]
-            heads[k, block, images] = _over_queries(_partners(pattern, queries), queries)
-            averaged = _partners(pattern.mean(dim=1, keepdim=True), queries)
-            mean[k, block, images] = _over_queries(averaged, queries)[:, 0]
-    return BestPartners(heads, mean, tuple(kinds), trace.model)
+            of_heads.append(_over_queries(_partners(pattern, queries), queries))
+            of_mean.append(_over_queries(_partners(pattern.mean(dim=1, keepdim=True), queries), queries))
+        heads.append(_leave(of_heads, trace))
+        mean.append(_leave(of_mean, trace)[..., 0, :, :])  # the only "head" is the mean
+    return BestPartners(np.stack(heads), np.stack(mean), tuple(kinds), trace.model)
 
 
 def _partners(pattern: Tensor, members: Tensor) -> Tensor:
@@ -265,11 +267,15 @@ def _partners(pattern: Tensor, members: Tensor) -> Tensor:
     return F.one_hot(partner, len(PARTNERS)).float()
 
 
-def _over_queries(values: Tensor, members: Tensor) -> np.ndarray:
+def _over_queries(values: Tensor, members: Tensor) -> Tensor:
     """Mean over the query patches of foreground and background, (b, heads, tokens, k) -> (b, heads, 2, k)."""
     queries = members[..., [KEYS.index(name) for name in QUERIES]].mT  # (b, 2, tokens)
     weights = (queries / queries.sum(dim=-1, keepdim=True)).to(values)
-    return (weights[:, None] @ values).float().cpu().numpy()
+    return weights[:, None] @ values
+
+
+def _leave(parts: Sequence[Tensor], trace: Trace) -> np.ndarray:
+    return join_parts(parts, len(trace.output)).float().cpu().numpy()
 
 
 def _members(trace: Trace, regions: Region | Sequence[Region]) -> Tensor:
@@ -277,7 +283,7 @@ def _members(trace: Trace, regions: Region | Sequence[Region]) -> Tensor:
     groups = token_groups(trace, regions)
     known = [groups.get(name, np.zeros_like(groups["patches"])) for name in KEYS[:3]]
     neither = ~np.logical_or.reduce(known)
-    return torch.from_numpy(np.stack([*known, neither], axis=-1)).float()
+    return torch.from_numpy(np.stack([*known, neither], axis=-1)).float().to(trace.device)
 
 
 def _at_least_one(kinds: Sequence[str]) -> Sequence[str]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.patterns import walk_patterns
+from analysis.patterns import join_parts, walk_patterns
 from analysis.regions import Region, stack_regions
 from surgery.trace import Trace
 
@@ -255,13 +255,11 @@ def compute_entropy(trace: Trace, regions: Region | Sequence[Region] | None = No
     Raises:
         ValueError: a block was not kept, regions that do not fit, or a kind without meaning for the tower.
     """
-    b, tokens, _ = trace.output.shape
-    values = np.empty((trace.depth, b, trace.tower.blocks[0].heads, tokens))
-    for block, images, pattern in walk_patterns(trace, kind, dtype=torch.float64):
-        values[block, images] = pattern_entropy(pattern)
+    parts = [pattern_entropy(pattern) for _, _, pattern in walk_patterns(trace, kind, dtype=torch.float64)]
+    values = join_parts(parts, len(trace.output)).cpu().numpy()
     return Entropy(values, token_groups(trace, regions), kind, trace.model)
 
 
-def pattern_entropy(pattern: Tensor) -> np.ndarray:
+def pattern_entropy(pattern: Tensor) -> Tensor:
     """Entropy of the rows of an attention pattern, (..., tokens, tokens) -> (..., tokens) in nats."""
-    return torch.special.entr(pattern).sum(dim=-1).cpu().numpy()
+    return torch.special.entr(pattern).sum(dim=-1)

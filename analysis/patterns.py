@@ -39,7 +39,7 @@ def walk_patterns(
     check_kind(trace.tower, kind)
     for block in range(trace.depth) if blocks is None else blocks:
         projections = trace.block(block).projections
-        for part in _parts(projections, images or range(len(projections.v)), dtype):
+        for part in _parts(projections, range(len(projections.v)) if images is None else images, dtype):
             yield block, part, row_normalised(kind, _take(projections, part, dtype))
 
 
@@ -48,6 +48,11 @@ def row_normalised(kind: str, projections: Projections) -> Tensor:
     pattern = attention_pattern(kind, projections)
     summands = len(parse_kind(kind).pairs)
     return pattern / summands if summands > 1 else pattern
+
+
+def join_parts(parts: Sequence[Tensor], images: int) -> Tensor:
+    """What was measured of each pattern of a walk over all images, in its order: (b, ...) each -> (blocks, b, ...)."""
+    return torch.cat(list(parts)).unflatten(0, (-1, images))
 
 
 def _parts(projections: Projections, images: range, dtype: torch.dtype) -> Iterator[slice]:
@@ -60,6 +65,6 @@ def _take(p: Projections, images: slice, dtype: torch.dtype) -> Projections:
     """Some images of a batch, in at least the precision `dtype`."""
     dtype = torch.promote_types(p.v.dtype, dtype)
     device = "cpu" if p.v.device.type == "mps" and dtype == torch.float64 else p.v.device  # MPS has no float64
-    q, k, v = (z[images].to(device=device, dtype=dtype) for z in (p.q, p.k, p.v))
-    norm = None if p.input_norm is None else p.input_norm[images].to(device=device, dtype=dtype)
+    q, k, v = (z[images].to(device).to(dtype) for z in (p.q, p.k, p.v))
+    norm = None if p.input_norm is None else p.input_norm[images].to(device).to(dtype)
     return replace(p, q=q, k=k, v=v, input_norm=norm)
