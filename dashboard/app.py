@@ -1,0 +1,28 @@
+"""The dashboard around the pages: address, sidebar, navigation."""
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.pages import PAGES
+from dashboard.panels.sidebar import default_case, render_sidebar
+
+# More room for plots than Streamlit leaves; no visitor's text in it.
+COMPACT = """<style>
+[data-testid="stMainBlockContainer"] { padding: 2.6rem 1.8rem 2rem; }
+[data-testid="stSidebarHeader"] { height: 2.2rem; margin-bottom: 0; }
+[data-testid="stSidebarUserContent"] { padding-bottom: 2rem; }
+</style>"""
+
+
+def run() -> None:
+    """One run of the script for one visitor."""
+    st.html(COMPACT)
+    state.start(default_case)
+    state.write_address()
+    pages = [
+        st.Page(f"dashboard/pages/{page.file}.py", title=page.title, icon=page.icon, default=index == 0)
+        for index, page in enumerate(PAGES)
+    ]
+    chosen = st.navigation(pages)
+    render_sidebar(state.case())
+    chosen.run()

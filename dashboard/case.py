@@ -1,0 +1,225 @@
+"""The case: everything that is chosen, as one frozen value. `dashboard.state` keeps it per session."""
+
+from dataclasses import dataclass, replace
+
+from surgery import METHODS, TITLES, Method
+
+CUSTOM = "custom"
+"""Name of the free method beside those of `surgery.METHODS`."""
+
+RANDOM = "random"
+"""`Case.weights` of an architecture that is wanted with random weights."""
+
+UPLOAD = "sha256:"
+"""`Case.image` of an uploaded image is this and the hash of its file."""
+
+FIRST_CUSTOM = Method(attention="vv", blocks=5, mlp=False)
+
+SCALES = ("signed", "minmax")
+TEMPLATES = ("none", "photo", "clip_surgery", "imagenet")
+MAX_PINS = 6
+
+Patch = tuple[int, int]
+"""Row and column of a patch, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One map kept on the shelf: all that is needed to compute it again.
+
+    Attributes:
+        model, weights, image, size, templates, feature_surgery: as in `Case`.
+        prompts: all prompts, since feature surgery depends on the company a prompt is in.
+        prompt: index into `prompts`.
+        method: name of a preset, or "custom".
+        custom: the method behind "custom".
+    """
+
+    model: str
+    weights: str
+    image: str
+    size: int | None
+    templates: str
+    prompts: tuple[str, ...]
+    prompt: int
+    method: str
+    custom: Method
+    feature_surgery: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What lies on the table. Every page reads it; only `dashboard.state` replaces it.
+
+    Attributes:
+        model: "toy", an open_clip architecture, or "local:<entry>" of the folder of local checkpoints.
+        weights: a tag, "random", or "" where the model carries its own (toy, local).
+        image: name of a sample, or "sha256:<hash>" of an upload.
+        prompts: the texts.
+        templates: one of `TEMPLATES`.
+        caption: the sentence of the Words page; "" for the sample's own.
+        region: "", "object:<phrase>", "mask:<sha256>", "mask:<sha256>#<id>", "box:x0,y0,x1,y1" or
+            "polygon:x0,y0,x1,y1,...", in pixels of the image.
+        patch: row and column of the chosen patch.
+        layer, head: chosen block and head from 0; None for the page's own choice, and for the mean of the heads.
+        word: index of the chosen word of the caption.
+        methods: methods shown, in order; names of `surgery.METHODS` or "custom".
+        custom: the method behind "custom".
+        method_a, method_b: the two that are compared, A - B.
+        difference: whether Maps shows A - B.
+        feature_surgery: whether maps are shown after feature surgery.
+        scale: "signed" (one scale for all) or "minmax" (each map on its own).
+        threshold: values below it are hidden; None hides nothing.
+        points: whether prompt points are drawn.
+        size: side of the model's input in pixels; None for its native size.
+        pins: the shelf.
+    """
+
+    model: str = "toy"
+    weights: str = ""
+    image: str = "toy-0"
+    prompts: tuple[str, ...] = ()
+    templates: str = "none"
+    caption: str = ""
+    region: str = ""
+    patch: Patch | None = None
+    layer: int | None = None
+    head: int | None = None
+    word: int | None = None
+    methods: tuple[str, ...] = (*METHODS, CUSTOM)
+    custom: Method = FIRST_CUSTOM
+    method_a: str = "clip_surgery"
+    method_b: str = "clip"
+    difference: bool = False
+    feature_surgery: bool = False
+    scale: str = "signed"
+    threshold: float | None = None
+    points: bool = False
+    size: int | None = None
+    pins: tuple[Pin, ...] = ()
+
+    @property
+    def upload(self) -> str | None:
+        """The sha256 of the uploaded image; None for a sample."""
+        return self.image.removeprefix(UPLOAD) if self.image.startswith(UPLOAD) else None
+
+
+def method_of(case: Case | Pin, name: str) -> Method:
+    """The method called `name` in this case.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name == CUSTOM:
+        return case.custom
+    if name not in METHODS:
+        raise ValueError(f"Expected method to be one of {', '.join((*METHODS, CUSTOM))}, but got {name!r}")
+    return METHODS[name]
+
+
+def method_title(name: str) -> str:
+    """How a method is written on every page."""
+    return TITLES.get(name, name)
+
+
+def describe_method(method: Method) -> str:
+    """The five numbers of a method in words: "vv · 5 blocks · residual 1 · alpha 1 · no MLP"."""
+    blocks = f"{method.blocks} block{'s' if method.blocks > 1 else ''}"
+    mlp = "MLP" if method.mlp else "no MLP"
+    return f"{method.attention} · {blocks} · residual {method.residual:g} · alpha {method.alpha:g} · {mlp}"
+
+
+def describe_region(region: str) -> str:
+    """A region in words; user text in it is not escaped."""
+    kind, _, value = region.partition(":")
+    if kind == "object":
+        return value
+    if kind == "mask":
+        identifier = value.partition("#")[2]
+        return f"mask, id {identifier}" if identifier else "mask"
+    return {"box": "a drawn box", "polygon": "a drawn outline"}.get(kind, "")
+
+
+def describe_model(model: str, weights: str) -> str:
+    """A model in words: "toy", "ViT-B-16 openai", "ViT-B-16 with random weights"."""
+    name = model.removeprefix("local:")
+    if weights == RANDOM:
+        return f"{name} with random weights"
+    return f"{name} {weights}".strip()
+
+
+def describe_image(image: str) -> str:
+    """A sample in words: "scene 3", "china"."""
+    return image.replace("toy-", "scene ")
+
+
+def pin_of(case: Case, prompt: int, method: str) -> Pin:
+    """The pin of one cell of the Maps page."""
+    return Pin(
+        case.model,
+        case.weights,
+        case.image,
+        case.size,
+        case.templates,
+        case.prompts,
+        prompt,
+        method,
+        case.custom,
+        case.feature_surgery,
+    )
+
+
+def case_of_pin(pin: Pin) -> Case:
+    """A case that computes the pinned map."""
+    return Case(
+        model=pin.model,
+        weights=pin.weights,
+        image=pin.image,
+        size=pin.size,
+        templates=pin.templates,
+        prompts=pin.prompts,
+        methods=(pin.method,),
+        custom=pin.custom,
+        feature_surgery=pin.feature_surgery,
+    )
+
+
+def fit_case(
+    case: Case,
+    *,
+    grid: tuple[int, int],
+    depth: int,
+    heads: int,
+    patch_px: tuple[int, int],
+    kinds: tuple[str, ...] | None,
+) -> Case:
+    """Drops what has no meaning for the model and image at hand.
+
+    Args:
+        case: any case.
+        grid: rows and columns of patches.
+        depth: number of blocks.
+        heads: number of heads per block.
+        patch_px: height and width of a patch in pixels.
+        kinds: the attention kinds the tower knows; None for all.
+
+    Returns:
+        The case itself where everything fits.
+    """
+    changes: dict[str, object] = {}
+    if case.patch is not None and not (0 <= case.patch[0] < grid[0] and 0 <= case.patch[1] < grid[1]):
+        changes["patch"] = None
+    if case.layer is not None and not 0 <= case.layer < depth:
+        changes["layer"] = None
+    if case.head is not None and not 0 <= case.head < heads:
+        changes["head"] = None
+    if case.size is not None and (case.size < 1 or any(case.size % side for side in patch_px)):
+        changes["size"] = None
+    custom = case.custom
+    if custom.blocks > depth:
+        custom = replace(custom, blocks=depth)
+    if kinds is not None and custom.attention not in kinds:
+        custom = replace(custom, attention=kinds[0])
+    if custom != case.custom:
+        changes["custom"] = custom
+    return replace(case, **changes) if changes else case

@@ -1,0 +1,384 @@
+// A grid of similarity maps over one photograph. The server sends patch grids; this file upscales, colours and links them:
+// hovering a patch shows its value in every map, a click reports it. All text is set through textContent.
+
+const OPACITY = 0.92;
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".view");
+  const view = (root.view ??= new MapView(root));
+  view.send = (event) => setTriggerValue("event", event);
+  view.show(data);
+}
+
+function element(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function vector(tag, props) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(props)) node.setAttribute(key, value);
+  return node;
+}
+
+function decode(base64) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}
+
+const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
+const number = (x) => (Math.abs(x) < 5e-4 ? "0" : (x < 0 ? "−" : "") + String(+Math.abs(x).toPrecision(2)));
+
+class MapView {
+  constructor(root) {
+    this.root = root;
+    this.hovered = null;
+    this.dragged = null;
+    new ResizeObserver(() => this.paint()).observe(root);
+  }
+
+  async show(data) {
+    this.data = data;
+    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, data.aside, data.histogram]);
+    if (signature !== this.signature) {
+      this.signature = signature;
+      this.build();
+    }
+    this.cells.forEach((cell) => {
+      cell.values = decode(cell.spec().values);
+      const { values } = cell;
+      const mean = values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN;
+      Object.assign(cell.frame.dataset, { min: Math.min(...values), max: Math.max(...values), mean });
+      cell.vectors.replaceChildren(...this.outlines(), ...this.points(cell.spec().points));
+    });
+    this.photoVectors?.replaceChildren(...this.outlines());
+    this.fill();
+    this.mark();
+    await this.load();
+    this.paint();
+  }
+
+  async load() {
+    if (this.data.photo.grey === this.source) return;
+    this.source = this.data.photo.grey;
+    const image = new Image();
+    image.src = this.source;
+    await image.decode();
+    this.image = image;
+  }
+
+  build() {
+    const { data } = this;
+    this.cells = [];
+    const rows = data.rows.map((row, r) => {
+      const cells = row.cells.map((spec, c) => this.cell(r, c, spec));
+      const name = row.title ? [element("div", { className: "name" }, row.title)] : [];
+      const grid = element("div", { className: "cells" }, ...cells);
+      grid.style.setProperty("--columns", row.cells.length);
+      return element("section", { className: "row" }, ...name, grid);
+    });
+    const main = element("div", { className: "main" }, ...rows);
+    const aside = data.aside ? this.aside() : null;
+    (aside ?? main).append(this.foot());
+    this.root.replaceChildren(...(aside ? [aside] : []), main);
+    this.root.style.setProperty("--region", data.colours.region);
+  }
+
+  aside() {
+    const photo = element("img", { alt: "the image", src: this.data.photo.colour });
+    const frame = this.frame(photo);
+    this.photoVectors = frame.vectors;
+    this.photoFrame = frame;
+    this.photo = photo;
+    this.bars = element("div", { className: "bars" });
+    return element("div", { className: "aside" }, element("h4", {}, "Image"), frame.node, this.bars);
+  }
+
+  frame(content) {
+    const { width, height } = this.data.photo;
+    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
+    const patch = element("div", { className: "marker patch" });
+    const hover = element("div", { className: "marker hover" });
+    const node = element("div", { className: "frame" }, content, vectors, patch, hover);
+    node.style.aspectRatio = `${width} / ${height}`;
+    node.onpointermove = (event) => this.hover(this.locate(event, node));
+    node.onpointerleave = () => this.hover(null);
+    node.onclick = (event) => this.pick(this.locate(event, node));
+    return { node, vectors, patch, hover };
+  }
+
+  cell(r, c, spec) {
+    const canvas = element("canvas");
+    const frame = this.frame(canvas);
+    const note = element("div", { className: "note" });
+    const head = element("div", { className: "title", title: spec.hint }, this.repeats(r) ? "" : spec.title);
+    if (spec.action) frame.node.append(this.action(r, c, spec));
+    const cell = { ...frame, frame: frame.node, canvas, note, spec: () => this.data.rows[r].cells[c] };
+    if (spec.error) frame.node.append(element("div", { className: "problem" }, spec.error));
+    else {
+      Object.assign(frame.node, { tabIndex: 0, onkeydown: (event) => this.key(event) });
+      frame.node.setAttribute("role", "img");
+      frame.node.setAttribute("aria-label", `Map: ${spec.title}, ${this.data.rows[r].title}. Arrow keys move over the patches, Enter chooses one.`);
+      Object.assign(frame.node.dataset, { testid: "map", title: spec.title, row: this.data.rows[r].title });
+      this.cells.push(cell);
+    }
+    return element("figure", { className: "cell" }, head, frame.node, note);
+  }
+
+  // Whether this row has the same columns as the first one, so that their titles need not be said again.
+  repeats(r) {
+    const titles = (row) => row.cells.map((cell) => cell.title).join("\n");
+    return r > 0 && titles(this.data.rows[r]) === titles(this.data.rows[0]);
+  }
+
+  action(r, c, spec) {
+    const label = `${spec.action}: ${spec.title} ${this.data.rows[r].title}`;
+    const button = element("button", { type: "button", className: "action", title: label }, spec.action);
+    button.setAttribute("aria-label", label);
+    button.onclick = (event) => {
+      event.stopPropagation();
+      this.send({ type: "action", row: r, column: c });
+    };
+    return button;
+  }
+
+  foot() {
+    this.strip = element("div", { className: "strip" });
+    this.ticks = element("div", { className: "ticks" });
+    this.unit = element("h4");
+    return element("div", { className: "foot" }, this.unit, this.strip, this.ticks, ...(this.data.histogram ? this.histogram() : []));
+  }
+
+  histogram() {
+    this.bins = element("canvas");
+    this.handle = element("div", { className: "handle", tabIndex: 0, role: "slider" });
+    this.handle.setAttribute("aria-label", "Threshold: values below it are hidden. Arrow keys move it, Delete removes it.");
+    this.plot = element("div", { className: "plot" }, this.bins, this.handle);
+    this.reading = element("span");
+    this.clear = element("button", { type: "button" }, "clear");
+    this.clear.onclick = () => this.release(null);
+    const line = element("div", { className: "reading" }, this.reading, this.clear);
+    this.range = element("div", { className: "ticks" });
+    this.plot.onpointerdown = (event) => {
+      this.plot.setPointerCapture(event.pointerId);
+      this.drag(this.valueAt(event));
+    };
+    this.plot.onpointermove = (event) => this.dragged !== null && this.drag(this.valueAt(event));
+    this.plot.onpointerup = () => this.dragged !== null && this.release(this.dragged);
+    this.handle.onkeydown = (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) this.release(Math.min(this.high, Math.max(this.low, (this.threshold ?? this.low) + (step * (this.high - this.low)) / 100)));
+      else if (event.key === "Delete" || event.key === "Backspace") this.release(null);
+      else return;
+      event.preventDefault();
+    };
+    return [element("h4", {}, "Histogram and threshold"), line, this.plot, this.range];
+  }
+
+  get threshold() {
+    return this.dragged ?? this.data.threshold;
+  }
+
+  valueAt(event) {
+    const box = this.plot.getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    return this.low + share * (this.high - this.low);
+  }
+
+  drag(value) {
+    this.dragged = value;
+    this.paint();
+  }
+
+  release(value) {
+    this.dragged = null;
+    this.data.threshold = value;
+    this.paint();
+    this.send({ type: "threshold", value });
+  }
+
+  locate(event, node) {
+    const box = node.getBoundingClientRect();
+    const [rows, columns] = this.data.grid;
+    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    return [Math.min(rows - 1, Math.max(0, row)), Math.min(columns - 1, Math.max(0, column))];
+  }
+
+  pick(patch) {
+    this.data.patch = patch;
+    this.mark();
+    this.send({ type: "patch", row: patch[0], column: patch[1] });
+  }
+
+  key(event) {
+    const [rows, columns] = this.data.grid;
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const from = this.hovered ?? this.data.patch ?? [rows >> 1, columns >> 1];
+    if (move) this.hover([Math.min(rows - 1, Math.max(0, from[0] + move[0])), Math.min(columns - 1, Math.max(0, from[1] + move[1]))]);
+    else if (event.key === "Enter") this.pick(from);
+    else if (event.key === "Escape") this.hover(null);
+    else return;
+    event.preventDefault();
+  }
+
+  hover(patch) {
+    if (String(patch) === String(this.hovered)) return;
+    this.hovered = patch;
+    this.mark();
+  }
+
+  mark() {
+    const [rows, columns] = this.data.grid;
+    const place = (marker, patch) => {
+      marker.style.display = patch ? "block" : "none";
+      if (!patch) return;
+      Object.assign(marker.style, { left: `${(100 * patch[1]) / columns}%`, top: `${(100 * patch[0]) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
+    };
+    for (const frame of [...this.cells, ...(this.data.aside ? [this.photoFrame] : [])]) {
+      place(frame.patch, this.data.patch);
+      place(frame.hover, this.hovered);
+    }
+    const at = this.hovered;
+    for (const cell of this.cells) {
+      const text = at ? `${signed(cell.values[at[0] * columns + at[1]])}\nrow ${at[0]}, col ${at[1]}` : cell.spec().note;
+      cell.note.textContent = text;
+    }
+  }
+
+  outlines() {
+    if (!this.data.outline) return [];
+    return ["halo", "line"].map((name) => vector("path", { class: `outline ${name}`, d: this.data.outline }));
+  }
+
+  points(points) {
+    const { width, height } = this.data.photo;
+    const { positive, negative } = this.data.colours;
+    return points.map(([x, y, label]) => vector("ellipse", { class: "point", cx: x, cy: y, rx: width / 48, ry: height / 48, fill: `rgb(${label ? positive : negative})` }));
+  }
+
+  fill() {
+    const { data } = this;
+    const [low, high] = data.scale === "signed" ? [-data.limit, data.limit] : [0, 1];
+    const { positive, negative } = data.colours;
+    const left = data.scale === "signed" ? `rgba(${negative},${OPACITY}), ` : "";
+    this.strip.style.background = `linear-gradient(90deg, ${left}rgba(128,128,128,0), rgba(${positive},${OPACITY})), #8b8b8b`;
+    this.ticks.replaceChildren(...[0, 0.5, 1].map((t) => element("span", {}, number(low + t * (high - low)))));
+    this.unit.textContent = data.unit;
+    if (!data.aside) return;
+    this.photo.src = data.photo.colour;
+    this.bars.replaceChildren(element("h4", {}, data.aside.title), ...data.aside.bars.map((bar) => this.bar(bar)));
+  }
+
+  bar({ label, value, text }) {
+    const fill = element("div", { className: "fill" });
+    fill.style.width = `${100 * value}%`;
+    const line = element("div", { className: "text" }, element("span", {}, label), element("span", {}, text));
+    return element("div", { className: "bar" }, line, element("div", { className: "track" }, fill));
+  }
+
+  paint() {
+    if (!this.image) return;
+    for (const cell of this.cells) this.paintMap(cell);
+    if (this.data.histogram) this.paintHistogram();
+  }
+
+  paintMap({ canvas, frame, values }) {
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.round(frame.clientWidth * ratio);
+    const height = Math.round(frame.clientHeight * ratio);
+    if (!width || !height) return;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    context.drawImage(this.image, 0, 0, width, height);
+    const scratch = (this.scratch ??= document.createElement("canvas"));
+    if (scratch.width !== width || scratch.height !== height) Object.assign(scratch, { width, height });
+    const layer = scratch.getContext("2d");
+    const pixels = layer.createImageData(width, height);
+    this.colour(pixels, values, width, height);
+    layer.putImageData(pixels, 0, 0);
+    context.drawImage(scratch, 0, 0);
+  }
+
+  // Bilinear in the values, as F.interpolate(..., mode="bilinear") does, then hue for the sign and opacity for the magnitude.
+  colour(pixels, values, width, height) {
+    const [rows, columns] = this.data.grid;
+    const [low, gain] = this.normalisation(values);
+    const floor = this.threshold ?? -Infinity;
+    const hues = ["positive", "negative"].map((name) => this.data.colours[name].split(",").map(Number));
+    const across = weights(width, columns);
+    const down = weights(height, rows);
+    let at = 0;
+    for (let y = 0; y < height; y++) {
+      const [top, bottom, v] = down[y];
+      for (let x = 0; x < width; x++, at += 4) {
+        const [left, right, u] = across[x];
+        const upper = values[top * columns + left] * (1 - u) + values[top * columns + right] * u;
+        const lower = values[bottom * columns + left] * (1 - u) + values[bottom * columns + right] * u;
+        const raw = upper * (1 - v) + lower * v;
+        if (raw < floor) continue;
+        const value = (raw - low) * gain;
+        const hue = value < 0 ? hues[1] : hues[0];
+        pixels.data[at] = hue[0];
+        pixels.data[at + 1] = hue[1];
+        pixels.data[at + 2] = hue[2];
+        pixels.data[at + 3] = 255 * OPACITY * Math.min(1, Math.abs(value));
+      }
+    }
+  }
+
+  normalisation(values) {
+    if (this.data.scale === "signed") return [0, 1 / this.data.limit];
+    const low = Math.max(Math.min(...values), this.threshold ?? -Infinity);
+    const high = Math.max(...values);
+    return [low, high > low ? 1 / (high - low) : 0];
+  }
+
+  paintHistogram() {
+    const all = this.cells.filter((cell) => cell.spec().counted).flatMap((cell) => [...cell.values]);
+    this.low = Math.min(0, ...this.cells.map((c) => +c.frame.dataset.min));
+    this.high = Math.max(0, ...this.cells.map((c) => +c.frame.dataset.max));
+    const canvas = this.bins;
+    const ratio = window.devicePixelRatio || 1;
+    Object.assign(canvas, { width: Math.round(this.plot.clientWidth * ratio), height: Math.round(this.plot.clientHeight * ratio) });
+    const context = canvas.getContext("2d");
+    const count = Math.max(24, Math.min(90, Math.round(this.plot.clientWidth / 6)));
+    const bins = new Array(count).fill(0);
+    const span = this.high - this.low || 1;
+    for (const value of all) bins[Math.min(count - 1, Math.max(0, Math.floor(((value - this.low) / span) * count)))] += 1;
+    const tallest = Math.max(...bins, 1);
+    const step = canvas.width / count;
+    bins.forEach((n, i) => {
+      const centre = this.low + ((i + 0.5) / count) * span;
+      const hidden = this.threshold !== null && centre < this.threshold;
+      context.fillStyle = `rgba(${centre < 0 ? this.data.colours.negative : this.data.colours.positive},${hidden ? 0.25 : 0.9})`;
+      const tall = (n / tallest) * (canvas.height - 4 * ratio);
+      context.fillRect(i * step, canvas.height - tall, Math.max(1, step - ratio), tall);
+    });
+    this.paintThreshold(all, span);
+  }
+
+  paintThreshold(all, span) {
+    const { threshold } = this;
+    this.handle.style.left = `${(100 * ((threshold ?? this.low) - this.low)) / span}%`;
+    const kept = all.filter((value) => value >= threshold).length / (all.length || 1);
+    this.reading.textContent = threshold === null ? "All values; drag the line to hide what is below it" : `Above ${number(threshold)}: ${Math.round(100 * kept)} % of all values`;
+    this.clear.style.visibility = threshold === null ? "hidden" : "visible";
+    Object.entries({ valuemin: this.low, valuemax: this.high, valuenow: threshold ?? this.low }).forEach(([key, value]) => this.handle.setAttribute(`aria-${key}`, value));
+    this.range.replaceChildren(...[0, 0.5, 1].map((t) => element("span", {}, number(this.low + t * span))));
+  }
+}
+
+// For every pixel: the two nearest patches and the weight of the second.
+function weights(length, cells) {
+  return Array.from({ length }, (_, i) => {
+    const position = Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / length - 0.5));
+    const first = Math.floor(position);
+    return [first, Math.min(cells - 1, first + 1), position - first];
+  });
+}

@@ -1,0 +1,201 @@
+"""The map view: a grid of similarity maps over one photograph, drawn and linked in the browser.
+
+Hovering a patch shows its value in every map at once; a click, the button of a cell and the threshold line come back
+as events (see `dashboard.events`). What is sent are patch grids, a few hundred numbers a map; upscaling and colouring
+happen in the browser.
+
+    rows = (Row("grass", (Cell("CLIP", values),)),)
+    view = MapView(photo=photo_of(services.image(case)), rows=rows, limit=0.3, patch=case.patch)
+    render_map_view(view, key="my maps", on_event=take_event)      # on_event(event) runs in the callback
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard.case import Patch
+from dashboard.figures.maps import encode_photo
+from dashboard.figures.theme import NEGATIVE_RGB, POSITIVE_RGB, REGION_COLOUR
+from dashboard.services import cached
+from data.images import LoadedImage
+from surgery import PromptPoints
+
+FOLDER = Path(__file__).resolve().parent.parent / "components"
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photograph as the browser gets it: two small JPEGs as data addresses, and the original's size in pixels."""
+
+    colour: str
+    grey: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One map.
+
+    Attributes:
+        title: above it, such as the method.
+        values: (gh, gw) signed values; ignored where `error` is set.
+        note: under it; the value under the pointer takes its place.
+        hint: tooltip of the title.
+        points: prompt points in pixels of the image.
+        action: label of a button that shows on hover, such as "pin"; "" for none.
+        error: shown instead of the map.
+        counted: whether its values are part of the histogram.
+    """
+
+    title: str
+    values: np.ndarray | None = None
+    note: str = ""
+    hint: str = ""
+    points: PromptPoints | None = None
+    action: str = ""
+    error: str = ""
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Maps side by side under one title, such as a prompt."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A labelled bar; `share` in [0, 1]."""
+
+    label: str
+    share: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapView:
+    """Everything that is drawn.
+
+    Attributes:
+        photo: under every map.
+        rows: the maps.
+        limit: end of the symmetric scale that all maps share.
+        unit: what the numbers are, for the colour bar.
+        scale: "signed", or "minmax" for each map on its own from 0 to 1.
+        outline: SVG path of the region in pixels of the image, see `dashboard.regions.outline_path`; "" for none.
+        patch: the chosen patch.
+        threshold: values below it are hidden; None hides nothing.
+        histogram: whether the histogram with the threshold line is shown.
+        bars: beside the coloured photograph on the left; None leaves this column out.
+        bars_title: above the bars.
+    """
+
+    photo: Photo
+    rows: tuple[Row, ...]
+    limit: float
+    unit: str = "cosine"
+    scale: str = "signed"
+    outline: str = ""
+    patch: Patch | None = None
+    threshold: float | None = None
+    histogram: bool = False
+    bars: tuple[Bar, ...] | None = None
+    bars_title: str = ""
+
+
+@cached(max_entries=32)
+def _photo(sha256: str, _rgb: np.ndarray) -> Photo:
+    height, width = _rgb.shape[:2]
+    return Photo(encode_photo(_rgb, side_px=448), encode_photo(_rgb, side_px=320, grey=True), width, height)
+
+
+def photo_of(image: LoadedImage) -> Photo:
+    """The photograph of an image, encoded once."""
+    return _photo(image.sha256, image.rgb)
+
+
+def payload(view: MapView) -> dict[str, Any]:
+    """What is sent to the browser; pure."""
+    shapes = {cell.values.shape for row in view.rows for cell in row.cells if cell.values is not None}
+    if len(shapes) > 1:
+        raise ValueError(f"Expected all maps of a view to have one grid, but got {sorted(shapes)}")
+    return {
+        "photo": {
+            "colour": view.photo.colour,
+            "grey": view.photo.grey,
+            "width": view.photo.width,
+            "height": view.photo.height,
+        },
+        "grid": list(next(iter(shapes), (1, 1))),
+        "rows": [{"title": row.title, "cells": [_cell(cell) for cell in row.cells]} for row in view.rows],
+        "limit": view.limit,
+        "unit": view.unit,
+        "scale": view.scale,
+        "outline": view.outline,
+        "patch": None if view.patch is None else list(view.patch),
+        "threshold": view.threshold,
+        "histogram": view.histogram,
+        "aside": _aside(view),
+        "colours": {
+            "positive": ",".join(map(str, POSITIVE_RGB)),
+            "negative": ",".join(map(str, NEGATIVE_RGB)),
+            "region": REGION_COLOUR,
+        },
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    values = np.zeros(0) if cell.values is None else cell.values
+    points = []
+    if cell.points is not None:
+        points = np.column_stack([cell.points.xy, cell.points.labels]).tolist()
+    return {
+        "title": cell.title,
+        "values": base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode(),
+        "note": cell.note,
+        "hint": cell.hint,
+        "points": points,
+        "action": cell.action,
+        "error": cell.error,
+        "counted": cell.counted,
+    }
+
+
+def _aside(view: MapView) -> dict[str, Any] | None:
+    if view.bars is None:
+        return None
+    bars = [{"label": bar.label, "value": bar.share, "text": bar.text} for bar in view.bars]
+    return {"title": view.bars_title, "bars": bars}
+
+
+_component = st.components.v2.component(
+    "clip_theatre_map_view",
+    html='<div class="view"></div>',
+    css=(FOLDER / "mapview.css").read_text(encoding="utf-8"),
+    js=(FOLDER / "mapview.js").read_text(encoding="utf-8"),
+)
+
+
+def render_map_view(view: MapView, key: str, on_event: Callable[[Mapping[str, Any]], None]) -> None:
+    """Draws the view.
+
+    Args:
+        view: what is drawn.
+        key: unique on the page.
+        on_event: gets each event of the browser, in a callback; read it with `dashboard.events`.
+    """
+
+    def happened() -> None:
+        event = st.session_state[key].event
+        if event is not None:
+            on_event(event)
+
+    _component(key=key, data=payload(view), on_event_change=happened)

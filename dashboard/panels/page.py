@@ -1,0 +1,203 @@
+"""What every page has in common: title, case line, [link] [python] [save], help, and one place that catches errors.
+
+page.render(
+    title="Maps",
+    question="What does each method see?",
+    look_for="One sentence.",
+    help=HELP,                      # Markdown of ours: definition and source
+    body=render_maps,               # (case) -> Exports
+)
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import streamlit as st
+import torch
+
+from dashboard import catalogue, services, state
+from dashboard.address import to_link
+from dashboard.case import RANDOM, Case, describe_model, fit_case
+from dashboard.panels.case import render_case_line
+from dashboard.panels.texts import plain
+from surgery import Model
+from surgery.catalog import TagInfo
+
+T = TypeVar("T")
+
+EXPECTED = (ValueError, OSError)
+"""Errors that say what was wrong with the input; everything else is a defect and shows as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to download: name, and the function that makes it when it is asked for.
+
+    The function runs outside of the session: it closes over results, and calls nothing of `services` or `state`.
+    """
+
+    name: str
+    make: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """What a page hands out.
+
+    Attributes:
+        python: the lines that give the same numbers in a notebook; see `dashboard.snippets`.
+        files: label such as "PNG" -> file.
+    """
+
+    python: str = ""
+    files: Mapping[str, File] = field(default_factory=dict)
+
+
+def render(title: str, question: str, look_for: str, help: str, body: Callable[[Case], Exports]) -> None:
+    """Draws a page around `body`, which draws the plots of the case and returns what can be taken away."""
+    case = state.case()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            st.title(title, width="content", anchor=False)
+            st.markdown(question, width="content")
+        tools = st.container(horizontal=True, horizontal_alignment="right", width="content")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="case-line"):
+        guarded(case, render_case_line)
+    st.caption(look_for)
+    for name in state.ignored_parameters():
+        st.warning(f"The address has a value for “{plain(name)}” that cannot be used; the default is shown instead.")
+    exports = guarded(case, lambda case: body(_fitted(case)))
+    with tools:
+        _render_tools(state.case(), help, exports or Exports())
+
+
+def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
+    """Runs `work(case)`; what goes wrong with the input is told with what to do next, and None is returned."""
+    try:
+        return work(case)
+    except services.MissingImage as error:
+        st.info(
+            f"This view belongs to an uploaded image that is not here: SHA-256 `{error.sha256[:16]}…`. "
+            "Upload the file in the sidebar to see it, or choose a sample."
+            if error.sha256.isalnum()
+            else "The address names an image that cannot exist. Choose a sample in the sidebar."
+        )
+    except catalogue.DownloadNeeded as error:
+        _offer_download(case, error)
+    except torch.OutOfMemoryError:
+        services.move_to_cpu(case)
+        st.rerun()
+    except EXPECTED as error:
+        st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
+    return None
+
+
+def next_step(error: Exception) -> str:
+    """What a visitor can do about an expected error. Pure."""
+    text = str(error)
+    steps = {
+        "prompts": "Type at least one prompt in the sidebar, for example: a red circle, grass",
+        "region": "Choose another region in the sidebar, or none.",
+        "mask": "Upload the mask again in the sidebar, or choose no region.",
+        "size": "Choose another input size below the case line.",
+        "blocks": "Choose fewer blocks, or leave this method out for this model.",
+        "cached or to be downloaded": "Without a network, choose a model that is marked as here; the toy always is.",
+    }
+    found = (step for word, step in steps.items() if f"Expected {word}" in text or word in text)
+    return next(found, "Change the model, image or prompts in the sidebar.")
+
+
+def _fitted(case: Case) -> Case:
+    """The case without what this model and image do not have; the session forgets it too."""
+    if services.runs_on_cpu_instead(case):
+        st.warning("GPU memory ran out, so this model now runs on the CPU: slower, with the same results.")
+    if case.weights == RANDOM:
+        name = plain(describe_model(case.model, case.weights))
+        st.warning(f"{name}: the maps show the plumbing, not knowledge.", icon=":material/casino:")
+    tower = _load(case).tower
+    if case.size is not None and any(case.size % side for side in tower.patch_px):
+        case = replace(case, size=None)
+    with st.spinner("Running the network once …", show_time=True):
+        services.trace(case)
+    fitted = fit_case(
+        case,
+        grid=services.grid(case),
+        depth=len(tower.blocks),
+        heads=max(block.heads for block in tower.blocks),
+        patch_px=tower.patch_px,
+        kinds=tower.kinds,
+    )
+    if fitted != state.case():
+        state.replace_case(fitted)
+        st.rerun()
+    return fitted
+
+
+def _load(case: Case) -> Model:
+    missing = catalogue.missing_download(case.model, case.weights)
+    if missing is None:
+        with st.spinner("Loading the model …", show_time=True):
+            return services.model(case)
+    if not state.download_allowed(case.model, case.weights):
+        raise catalogue.DownloadNeeded(case.model, f"They take {catalogue.tag_size(missing)}.")
+    return _download(case, missing)
+
+
+def _download(case: Case, missing: TagInfo) -> Model:
+    """Loads in a thread and shows how far the download is. Stopping the page stops the waiting, not the download."""
+    name = plain(describe_model(case.model, case.weights))
+    total_mb = missing.download_mb or 0
+    before = catalogue.downloaded_bytes()
+    loading = _in_background(lambda: services.model(case))
+    bar = st.progress(0.0)
+    while not loading.done():
+        done_mb = max(0, catalogue.downloaded_bytes() - before) / 1e6
+        share = min(0.99, done_mb / total_mb) if total_mb else 0.0
+        bar.progress(share, f"Downloading {name}: {done_mb:.0f} of about {total_mb} MB")
+        wait([loading], timeout=0.5)
+    bar.empty()
+    return loading.result()
+
+
+def _in_background(work: Callable[[], T]) -> "Future[T]":
+    """Runs `work` in a thread that nobody waits for when the page is stopped or the server ends."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:
+    name = plain(describe_model(case.model, case.weights))
+    st.info(f"The weights of {name} are not on this machine. {plain(error.size)}")
+    with st.container(horizontal=True):
+        st.button(
+            "Download them",
+            type="primary",
+            on_click=lambda: state.allow_download(case.model, case.weights),
+        )
+        st.button("Use random weights", on_click=lambda: state.update(weights=RANDOM))
+        st.button("Back to the toy", on_click=lambda: state.update(model="toy", weights=""))
+
+
+def _render_tools(case: Case, help: str, exports: Exports) -> None:
+    with st.popover("help", type="tertiary", icon=":material/help:"):
+        st.markdown(help)
+    with st.popover("link", type="tertiary", icon=":material/link:"):
+        st.caption("This view; an uploaded image is not part of it.")
+        st.code(to_link(st.context.url or "", case), language=None, wrap_lines=True)
+    with st.popover("python", type="tertiary", icon=":material/code:", disabled=not exports.python):
+        st.caption("The same numbers in a notebook.")
+        st.code(exports.python, language="python")
+    with st.popover("save", type="tertiary", icon=":material/download:", disabled=not exports.files):
+        for label, file in exports.files.items():
+            st.download_button(label, file.make, file.name, on_click="ignore", key=f"save {label}", width="stretch")

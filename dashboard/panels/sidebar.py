@@ -1,0 +1,220 @@
+"""The sidebar that all pages share: model, image, prompts, region."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from dashboard import catalogue, services, state
+from dashboard.address import MAX_PROMPTS, MAX_TEXT
+from dashboard.case import TEMPLATES, UPLOAD, Case, describe_region
+from dashboard.panels.gallery import render_gallery
+from dashboard.panels.page import EXPECTED
+from dashboard.panels.texts import join_prompts, plain
+from dashboard.regions import label_ids
+from data.images import decode_mask, load_image
+from data.samples import SAMPLES
+from surgery.prompts import split_prompts
+
+TEMPLATE_TITLES = {
+    "none": "the bare prompt",
+    "photo": "“a photo of a …”",
+    "clip_surgery": "85 templates of CLIP Surgery",
+    "imagenet": "80 ImageNet templates",
+}
+IMAGE_TYPES = ["png", "jpg", "jpeg", "webp"]
+
+
+def render_sidebar(case: Case) -> None:
+    """Everything in the sidebar."""
+    with st.sidebar:
+        _render_model(case)
+        _render_image(case)
+        _render_prompts(case)
+        _render_region(case)
+
+
+@st.cache_data(ttl=30, show_spinner=False)
+def _model_labels() -> dict[str, str]:
+    return {choice.model: choice.label for choice in catalogue.model_choices()}
+
+
+def _render_model(case: Case) -> None:
+    labels = _model_labels()
+    options = list(labels) if case.model in labels else [case.model, *labels]
+    st.selectbox(
+        "Model",
+        options,
+        format_func=lambda model: labels.get(model, model),
+        help="Type to search. M is millions of parameters; “here” means that weights are on this machine.",
+        **state.widget("model", case.model, _choose_model),
+    )
+    weights = _weights_of(case.model)
+    if weights:
+        if case.weights not in weights:
+            weights = {case.weights: case.weights or "choose"} | weights
+        st.selectbox(
+            "Weights",
+            list(weights),
+            format_func=weights.__getitem__,
+            **state.widget("weights", case.weights, lambda case, tag: replace(case, weights=tag)),
+        )
+    if case.model == catalogue.TOY:
+        name, tag = catalogue.QUICK
+        st.button(
+            f"Try {name}, {_quick_size()}",
+            type="tertiary",
+            icon=":material/arrow_forward:",
+            on_click=_choose_quick,
+            help=f"OpenAI's weights ({tag}). Weights that are not here are downloaded at once.",
+        )
+
+
+def _weights_of(model: str) -> dict[str, str]:
+    try:
+        return catalogue.weight_choices(model)
+    except ValueError:
+        return {}  # an unknown name from the address; the page says so
+
+
+def _quick_size() -> str:
+    missing = catalogue.missing_download(*catalogue.QUICK)
+    return "weights here" if missing is None else catalogue.tag_size(missing)
+
+
+def _choose_model(case: Case, model: str) -> Case:
+    return replace(case, model=model, weights=catalogue.default_weights(model), size=None)
+
+
+def _choose_quick() -> None:
+    state.allow_download(*catalogue.QUICK)
+    model, weights = catalogue.QUICK
+    state.update(model=model, weights=weights, size=None)
+
+
+def _render_image(case: Case) -> None:
+    st.markdown(":small[Image]", help="Made scenes with exact masks, two photographs, or your own file.")
+    render_gallery(case.image, choose_sample)
+    st.file_uploader(
+        "Upload an image",
+        type=IMAGE_TYPES,
+        key="upload",
+        on_change=lambda: _take_file("upload", _take_image),
+    )
+    _show_problem("upload")
+
+
+def choose_sample(name: str) -> None:
+    """Puts a sample on the table with the prompts and the region that belong to it."""
+    state.clear_problem("prompts")
+    sample = services.sample_named(name)
+    region = f"object:{next(iter(sample.masks))}" if sample.masks else ""
+    state.update(image=name, prompts=sample.prompts, region=region, patch=None, word=None, caption="")
+
+
+def default_case() -> Case:
+    """What a newcomer sees: the toy model and the first made scene."""
+    name = next(name for name in SAMPLES if name.startswith("toy"))
+    sample = services.sample_named(name)
+    return Case(image=name, prompts=sample.prompts, region=f"object:{next(iter(sample.masks))}")
+
+
+def _take_file(key: str, take: Callable[[object], None]) -> None:
+    """Runs `take` on an uploaded file; what is wrong with it is shown below the uploader."""
+    state.clear_problem(key)
+    file = st.session_state[key]
+    if file is None:
+        return
+    try:
+        take(file)
+    except EXPECTED as error:
+        state.set_problem(key, file.name, str(error))
+
+
+def _take_image(file: object) -> None:
+    image = load_image(file)
+    state.remember_upload(image)
+    state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="")
+
+
+def _take_mask(file: object) -> None:
+    labels = decode_mask(file)
+    if not label_ids(labels):
+        raise ValueError("Expected mask to mark at least one pixel, but got an empty one")
+    sha256 = hashlib.sha256(labels.tobytes()).hexdigest()
+    state.remember_mask(sha256, labels)
+    state.update(region=f"mask:{sha256}")
+
+
+def _show_problem(key: str, advice: str = "Choose another file; the view stays as it was.") -> None:
+    problem = state.problem(key)
+    if problem is not None:
+        st.error(f"{plain(problem[1])}\n\n{advice}")
+
+
+def _render_prompts(case: Case) -> None:
+    problem = state.problem("prompts")
+    shown = join_prompts(case.prompts) if problem is None else problem[0]
+    st.text_area(
+        "Prompts, separated by commas",
+        height=80,
+        max_chars=MAX_TEXT,
+        placeholder="a red circle, grass",
+        help="A prompt that has a comma itself goes in double quotes.",
+        **state.widget("prompts", shown, _set_prompts),
+    )
+    _show_problem("prompts", "Mend the prompts above; the view stays as it was.")
+    st.selectbox(
+        "Prompt templates",
+        TEMPLATES,
+        format_func=TEMPLATE_TITLES.__getitem__,
+        **state.widget("templates", case.templates, lambda case, name: replace(case, templates=name)),
+    )
+
+
+def _set_prompts(case: Case, text: str) -> Case:
+    state.clear_problem("prompts")
+    try:
+        prompts = split_prompts(text) if text.strip() else ()
+        if len(prompts) > MAX_PROMPTS:
+            raise ValueError(f"Expected at most {MAX_PROMPTS} prompts, but got {len(prompts)}")
+    except ValueError as error:
+        state.set_problem("prompts", text, str(error))
+        return case
+    return replace(case, prompts=tuple(" ".join(prompt.split()) for prompt in prompts))
+
+
+def _render_region(case: Case) -> None:
+    options = region_options(case)
+    st.selectbox(
+        "Region that should light up",
+        options,
+        format_func=lambda region: describe_region(region) if region else "none",
+        help="Contrast and flip AUC compare it with the rest of the image. It can also be drawn on the page Flip.",
+        **state.widget("region", case.region, lambda case, region: replace(case, region=region)),
+    )
+    with st.expander("Upload a mask"):
+        st.file_uploader(
+            "Mask (PNG: white on black, or ids of objects)",
+            type=["png"],
+            key="mask",
+            on_change=lambda: _take_file("mask", _take_mask),
+        )
+        _show_problem("mask")
+
+
+def region_options(case: Case) -> list[str]:
+    """The regions that can be chosen: none, the sample's objects, the ids of an uploaded mask, what was drawn."""
+    try:
+        sample = services.sample(case)
+    except ValueError:
+        sample = None  # an unknown name from the address; the page says so
+    options = ["", *(f"object:{phrase}" for phrase in (sample.masks if sample else ()))]
+    kind, _, value = case.region.partition(":")
+    labels = state.mask(value.partition("#")[0]) if kind == "mask" else None
+    if labels is not None:
+        whole = f"mask:{value.partition('#')[0]}"
+        ids = label_ids(labels)
+        options += [whole, *(f"{whole}#{i}" for i in ids if len(ids) > 1)]
+    return options if case.region in options else [*options, case.region]

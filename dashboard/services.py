@@ -1,0 +1,347 @@
+"""What pages ask for: model, image, trace, text features, maps, region of a case. All caches and locks are here.
+
+    model = services.model(case)             # surgery.Model, shared by all sessions
+    trace = services.trace(case)             # recorded once per (model, image, size, interpolation)
+    text = services.text(case)               # (t, d)
+    grid = services.maps(case, method)       # numpy, (gh, gw, t) and the CLS row
+    region = services.region(case)           # analysis.Region or None
+
+A page adds its own cached result with the same keys, so that a slider never runs the network again:
+
+    @services.cached(max_entries=16)
+    def norms(key: TraceKey, _case: Case) -> Norms:
+        return compute_norms(services.trace(_case))
+
+    norms(services.trace_key(case), case)
+
+Functions raise ValueError, OSError or `MissingImage`; `panels.page` shows them. No Streamlit element is touched here.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from torch import Tensor
+
+from analysis.regions import Region
+from dashboard import catalogue, state
+from dashboard.case import RANDOM, Case, method_of
+from dashboard.regions import region_mask as draw_region
+from data.images import LoadedImage
+from data.samples import SAMPLES, Sample, load_sample
+from surgery import Method, Model, Trace, class_probabilities, dense_features, feature_surgery, load_model, similarity
+from surgery.dense import DenseFeatures, fit_method
+from surgery.words import PromptCutWarning
+
+MAX_MODELS = 3
+MAX_TRACES = 6
+MAX_FEATURES = 64
+MAX_MAPS = 256
+
+
+class MissingImage(LookupError):
+    """The case names an uploaded image that this session does not have; `sha256` says which."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"Expected the image with SHA-256 {sha256}, but it was not uploaded in this session")
+        self.sha256 = sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKey:
+    """A model in the caches: what was chosen, and where and how it runs."""
+
+    name: str
+    weights: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceKey:
+    """A recorded pass in the caches. `image` is the sha256 of the file; `size` None is the native size."""
+
+    model: ModelKey
+    image: str
+    size: int | None
+    interpolation: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextKey:
+    """Text features in the caches."""
+
+    model: ModelKey
+    texts: tuple[str, ...]
+    templates: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Similarity maps of one method as the pages need them.
+
+    Attributes:
+        patches: (gh, gw, t) float32.
+        cls: (t,) float32.
+        unit: what the numbers are: "cosine" or "feature surgery".
+        method: as the tower carried it out.
+    """
+
+    patches: np.ndarray
+    cls: np.ndarray
+    unit: str
+    method: Method
+
+
+class _Resident:
+    """A model in memory and the lock under which it runs, so that sessions take turns instead of sharing the cores."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.lock = threading.RLock()
+
+
+_on_cpu: set[tuple[str, str]] = set()
+"""(name, weights) of models that ran out of GPU memory in this process and stay on the CPU from then on."""
+
+
+_seeding = threading.Lock()
+"""Held while random weights are drawn, so that the same architecture has the same weights in every session."""
+
+
+def cached(max_entries: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A cache for all sessions. Arguments that begin with _ are no part of the key; results are shared, not copied."""
+    return st.cache_resource(max_entries=max_entries, show_spinner=False)
+
+
+# ---- models
+
+
+def model_key(case: Case) -> ModelKey:
+    """The key of the case's model on this machine."""
+    device = "cpu" if (case.model, case.weights) in _on_cpu else "auto"
+    return ModelKey(case.model, case.weights, device, "auto")
+
+
+def model(case: Case) -> Model:
+    """The case's model; the first call loads it.
+
+    Raises:
+        ValueError, OSError: as `surgery.load_model`.
+    """
+    return _resident(model_key(case)).model
+
+
+def model_lock(case: Case) -> threading.RLock:
+    """Held while the case's model runs. The functions here take it themselves."""
+    return _resident(model_key(case)).lock
+
+
+@cached(max_entries=MAX_MODELS)
+def _resident(key: ModelKey) -> _Resident:
+    name, pretrained = catalogue.source_of(key.name, key.weights)
+    with _seeding if key.weights == RANDOM else nullcontext():
+        if key.weights == RANDOM:
+            torch.manual_seed(0)
+        return _Resident(load_model(name, pretrained, device=key.device, precision=key.precision))
+
+
+def move_to_cpu(case: Case) -> None:
+    """After GPU memory ran out: this model runs on the CPU from now on, and what it holds on the GPU is let go."""
+    _on_cpu.add((case.model, case.weights))
+    for cache in (_resident, _trace, _features, _text):
+        cache.clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def runs_on_cpu_instead(case: Case) -> bool:
+    """Whether the case's model was moved to the CPU because GPU memory ran out."""
+    return (case.model, case.weights) in _on_cpu
+
+
+# ---- images and regions
+
+
+@cached(max_entries=len(SAMPLES))
+def sample_named(name: str) -> Sample:
+    """A sample image with its prompts and masks.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    return load_sample(name)
+
+
+def sample(case: Case) -> Sample | None:
+    """The case's sample; None for an uploaded image."""
+    return None if case.upload else sample_named(case.image)
+
+
+def image(case: Case) -> LoadedImage:
+    """The case's image.
+
+    Raises:
+        MissingImage: an uploaded image that this session does not have.
+        ValueError: no sample of this name.
+    """
+    if case.upload is None:
+        return sample_named(case.image).image
+    found = state.upload(case.upload)
+    if found is None:
+        raise MissingImage(case.upload)
+    return found
+
+
+def region_mask(case: Case) -> np.ndarray | None:
+    """The case's region as bool (H, W) in pixels of the image or of the uploaded mask; None for no region.
+
+    Raises:
+        ValueError: a region that the image does not have.
+    """
+    picture, here = image(case), sample(case)
+    return draw_region(case.region, picture.rgb.shape[:2], {} if here is None else here.masks, state.mask)
+
+
+def region(case: Case) -> Region | None:
+    """The case's region on its grid of patches; None for no region.
+
+    Raises:
+        ValueError: a region that the image does not have, or that holds no patch, or all.
+    """
+    mask = region_mask(case)
+    return None if mask is None else Region.from_mask(mask, grid(case))
+
+
+# ---- traces, features, maps
+
+
+def size_px(case: Case) -> tuple[int, int]:
+    """Height and width of the model's input in this case."""
+    return model(case).native_size if case.size is None else (case.size, case.size)
+
+
+def grid(case: Case) -> tuple[int, int]:
+    """Rows and columns of patches in this case.
+
+    Raises:
+        ValueError: the size is not a multiple of the patch.
+    """
+    return model(case).tower.grid_for(size_px(case))
+
+
+def trace_key(case: Case, interpolation: str = "bicubic") -> TraceKey:
+    """The key of a trace; at the native grid all interpolations are the same pass."""
+    loaded = model(case)
+    if loaded.tower.grid_for(size_px(case)) == tuple(loaded.tower.native_grid):
+        interpolation = "bicubic"
+    size = None if size_px(case) == tuple(loaded.native_size) else case.size
+    return TraceKey(model_key(case), image(case).sha256, size, interpolation)
+
+
+def trace(case: Case, interpolation: str = "bicubic") -> Trace:
+    """The recorded pass of the case's image, all blocks kept."""
+    return _trace(trace_key(case, interpolation), case)
+
+
+@cached(max_entries=MAX_TRACES)
+def _trace(key: TraceKey, _case: Case) -> Trace:
+    loaded = model(_case)
+    with model_lock(_case):
+        pixels = loaded.preprocess([image(_case).to_pil()], size=size_px(_case))
+        return loaded.trace(pixels, position_interpolation=key.interpolation)
+
+
+def features(case: Case, method: Method) -> DenseFeatures:
+    """Dense features of one method, from the trace with the method's own interpolation."""
+    fitted = fit_method(model(case).tower, method)
+    return _features(trace_key(case, method.position_interpolation), fitted, case)
+
+
+@cached(max_entries=MAX_FEATURES)
+def _features(key: TraceKey, method: Method, _case: Case) -> DenseFeatures:
+    found = trace(_case, method.position_interpolation)
+    with model_lock(_case):
+        return dense_features(found, method)
+
+
+def text_key(case: Case, texts: tuple[str, ...] | None = None) -> TextKey:
+    """The key of text features; `texts` instead of the case's prompts."""
+    return TextKey(model_key(case), case.prompts if texts is None else texts, case.templates)
+
+
+def text(case: Case, texts: tuple[str, ...] | None = None) -> Tensor:
+    """Unit text features (t, d) of the case's prompts, or of `texts`.
+
+    Raises:
+        ValueError: no prompt at all.
+    """
+    return _checked_text(case, texts).features
+
+
+def text_warnings(case: Case, texts: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """What was said when the texts were encoded, such as that a prompt was cut and where."""
+    return _checked_text(case, texts).warnings
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    features: Tensor
+    warnings: tuple[str, ...]
+
+
+def _checked_text(case: Case, texts: tuple[str, ...] | None) -> _Text:
+    key = text_key(case, texts)
+    if not key.texts:
+        raise ValueError("Expected prompts to hold at least one text, but got none")
+    return _text(key, case)
+
+
+@cached(max_entries=MAX_FEATURES)
+def _text(key: TextKey, _case: Case) -> _Text:
+    with model_lock(_case), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PromptCutWarning)
+        features = model(_case).encode_text(list(key.texts), templates=key.templates)
+    cut = (str(entry.message) for entry in caught if issubclass(entry.category, PromptCutWarning))
+    return _Text(features, tuple(dict.fromkeys(cut)))
+
+
+def maps(case: Case, method: str | Method, surgery: bool | None = None) -> Maps:
+    """Similarity maps of the case's prompts.
+
+    Args:
+        case: any case.
+        method: a name (also "custom") or a method.
+        surgery: whether to apply feature surgery; None for what the case says.
+    """
+    chosen = method_of(case, method) if isinstance(method, str) else method
+    wanted = case.feature_surgery if surgery is None else surgery
+    fitted = fit_method(model(case).tower, chosen)
+    return _maps(trace_key(case, chosen.position_interpolation), fitted, text_key(case), wanted, case)
+
+
+@cached(max_entries=MAX_MAPS)
+def _maps(key: TraceKey, method: Method, texts: TextKey, surgery: bool, _case: Case) -> Maps:
+    found, unit_texts = features(_case, method), text(_case)
+    with model_lock(_case):
+        if not surgery:
+            result = similarity(found, unit_texts)
+        elif len(unit_texts) > 1:
+            result = feature_surgery(found, unit_texts)
+        else:
+            result = feature_surgery(found, unit_texts, redundant=model(_case).encode_text([""], templates="none"))
+    patches, cls = (values[0].float().cpu().numpy() for values in (result.patches, result.cls))
+    return Maps(patches, cls, result.kind, result.method)
+
+
+def probabilities(case: Case) -> np.ndarray:
+    """Zero-shot probabilities (t,) of the prompts: softmax, or each on its own for a SigLIP."""
+    loaded = model(case)
+    cosines = torch.from_numpy(maps(case, "clip", surgery=False).cls)[None]
+    return class_probabilities(cosines, loaded.logit_scale, loaded.logit_bias)[0].numpy()

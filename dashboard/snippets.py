@@ -1,0 +1,106 @@
+"""A case as the few lines of Python that give the same numbers in a notebook. Pure; a test runs them.
+
+`python_case` writes what every page starts from: model, image, text, trace, region. A page adds its own lines:
+
+    def python_norms(case: Case) -> str:
+        return join(python_case(case), ["from analysis import compute_norms"], ["norms = compute_norms(trace, region)"])
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboard.case import CUSTOM, RANDOM, Case
+from surgery import METHODS, Method
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Lines of Python: imports, then the body."""
+
+    imports: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+def join(script: Script, imports: Sequence[str] = (), body: Sequence[str] = ()) -> str:
+    """The script with more lines, as text; imports sorted, each once."""
+    lines = sorted({*script.imports, *imports}, key=lambda line: (line.startswith("from"), line))
+    return "\n".join([*lines, "", *script.body, *body]) + "\n"
+
+
+def python_case(case: Case, trace: bool = True) -> Script:
+    """`model`, `image` (PIL), `text` (t, d), and where wanted `trace`; `region` where the case has one."""
+    imports = ["from surgery import load_model"]
+    body = [_model(case)]
+    if case.upload is None:
+        imports.append("from data.samples import load_sample")
+        body += [f"sample = load_sample({case.image!r})", "image = sample.image.to_pil()"]
+    else:
+        imports.append("from PIL import Image")
+        body.append('image = Image.open("image.png")  # the uploaded file')
+    body.append(f"prompts = {list(case.prompts)!r}")
+    body.append(f"text = model.encode_text(prompts, templates={case.templates!r})")
+    if trace:
+        body += [f"pixels = model.preprocess([image], size={case.size})", "trace = model.trace(pixels)"]
+    if case.region:
+        imports.append("from analysis import Region")
+        body += _region(case)
+    return Script(tuple(imports), tuple(body))
+
+
+def python_method(case: Case, name: str) -> str:
+    """An expression for the method called `name`; needs METHODS and Method imported."""
+    return f"METHODS[{name!r}]" if name in METHODS else python_custom(case.custom)
+
+
+def python_custom(method: Method) -> str:
+    """A method as the call that makes it."""
+    return repr(method)
+
+
+def _model(case: Case) -> str:
+    if case.model.startswith("local:"):
+        return f"model = load_model('path/to/{case.model.removeprefix('local:')}')"
+    if case.weights == RANDOM:
+        return f"model = load_model({case.model!r}, pretrained=None)  # random weights, torch.manual_seed(0) before"
+    weights = f", pretrained={case.weights!r}" if case.weights else ""
+    return f"model = load_model({case.model!r}{weights})"
+
+
+def _region(case: Case) -> list[str]:
+    kind, _, value = case.region.partition(":")
+    size = "(image.height, image.width)"
+    grid = "grid = model.tower.grid_for(tuple(pixels.shape[-2:]))"
+    if kind == "object":
+        return [grid, f"region = Region.from_mask(sample.masks[{value!r}], grid)"]
+    if kind == "box":
+        return [grid, f"region = Region.from_box(({value}), {size}, grid)"]
+    if kind == "polygon":
+        numbers = value.split(",")
+        corners = ", ".join(f"({x}, {y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))
+        return [grid, f"region = Region.from_polygon([{corners}], {size}, grid)"]
+    return [grid, 'region = Region.from_mask(Image.open("mask.png"), grid)  # the uploaded mask']
+
+
+def python_maps(case: Case) -> str:
+    """The maps of the Maps page: `maps[method]` is (gh, gw, t)."""
+    imports = ["from surgery import METHODS, Method, encode_dense, similarity"]
+    chosen = ", ".join(f"{name!r}: {python_method(case, name)}" for name in case.methods)
+    body = [f"methods = {{{chosen}}}"]
+    measure = "similarity(encode_dense(model, pixels, method), text)"
+    if case.feature_surgery:
+        imports = ["from surgery import METHODS, Method, encode_dense, feature_surgery"]
+        single = len(case.prompts) == 1
+        redundant = ', redundant=model.encode_text([""])' if single else ""
+        measure = f"feature_surgery(encode_dense(model, pixels, method), text{redundant})"
+    body.append(f"maps = {{name: {measure}.patches[0] for name, method in methods.items()}}")
+    if case.region:
+        imports.append("from analysis import flip_auc")
+        body.append(
+            "aucs = {name: [flip_auc(v[..., t], region) for t in range(len(prompts))] for name, v in maps.items()}"
+        )
+    script = python_case(case)
+    body_without_trace = tuple(line for line in script.body if not line.startswith("trace = "))
+    return join(Script(script.imports, body_without_trace), imports, body)
+
+
+__all__ = ["CUSTOM", "Script", "join", "python_case", "python_custom", "python_maps", "python_method"]

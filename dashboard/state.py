@@ -1,0 +1,145 @@
+"""The session: one `Case`, the files a visitor brought, and how widgets are tied to them.
+
+Panels read `state.case()` and change it with `state.update(...)` inside a callback; they never talk to each other.
+
+    case = state.case()
+    tie = state.widget("layer", case.layer or 0, lambda case, value: replace(case, layer=value))
+    st.slider("Block", 0, 11, **tie)
+
+`widget` shows the case's value, also after it was changed elsewhere, and writes it back. It takes the place of
+`value=`, `key=` and `on_change=`. Callbacks run before the script, so that one run of the page always sees one case.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard.address import from_query, to_query
+from dashboard.case import Case
+from data.images import LoadedImage
+
+CASE, UPLOADS, MASKS, IGNORED, ALLOWED = "case", "uploads", "masks", "ignored_parameters", "allowed_downloads"
+PROBLEMS = "problems"
+"""All session keys besides those of widgets."""
+
+WIDGET = "widget:"
+MAX_UPLOADS = 4
+
+
+def start(default: Callable[[], Case]) -> None:
+    """Reads the address in the first run of a session.
+
+    Args:
+        default: the case of an empty address. An address of some view names everything that differs from `Case()`.
+    """
+    session = st.session_state
+    if CASE not in session:
+        query = _address()
+        session[CASE], session[IGNORED] = from_query(query, Case()) if query else (default(), [])
+        session[UPLOADS], session[MASKS], session[ALLOWED], session[PROBLEMS] = {}, {}, frozenset(), {}
+
+
+def case() -> Case:
+    """The case of this session."""
+    return st.session_state[CASE]
+
+
+def update(**changes: Any) -> None:
+    """Replaces fields of the case. Call it in a callback, or before `st.rerun()`."""
+    st.session_state[CASE] = replace(case(), **changes)
+
+
+def replace_case(new: Case) -> None:
+    """Replaces the whole case."""
+    st.session_state[CASE] = new
+
+
+def write_address() -> None:
+    """Brings the address bar in step with the case."""
+    wanted = to_query(case())
+    if wanted != _address():
+        st.query_params.from_dict(wanted)
+
+
+def _address() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def widget(name: str, value: Any, apply: Callable[[Case, Any], Case]) -> dict[str, Any]:
+    """Keyword arguments that tie a widget to the case.
+
+    Args:
+        name: unique on the page.
+        value: what the widget shows, taken from the case; one of the widget's options.
+        apply: (case, new value of the widget) -> new case.
+    """
+    key = WIDGET + name
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+    def changed() -> None:
+        st.session_state[CASE] = apply(case(), st.session_state[key])
+
+    return {"key": key, "on_change": changed}
+
+
+def remember_upload(image: LoadedImage) -> None:
+    """Keeps an uploaded image for this session; the oldest of more than `MAX_UPLOADS` is forgotten."""
+    _remember(UPLOADS, image.sha256, image)
+
+
+def upload(sha256: str) -> LoadedImage | None:
+    """An image that was uploaded in this session."""
+    return st.session_state[UPLOADS].get(sha256)
+
+
+def remember_mask(sha256: str, labels: np.ndarray) -> None:
+    """Keeps an uploaded mask, (H, W) integers, for this session."""
+    _remember(MASKS, sha256, labels)
+
+
+def mask(sha256: str) -> np.ndarray | None:
+    """A mask that was uploaded in this session."""
+    return st.session_state[MASKS].get(sha256)
+
+
+def _remember(store: str, key: str, value: Any) -> None:
+    kept = st.session_state[store]
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > MAX_UPLOADS:
+        del kept[next(iter(kept))]
+
+
+def set_problem(name: str, entered: str, message: str) -> None:
+    """Keeps what was entered in a field and cannot be used, so that it can be shown and mended."""
+    st.session_state[PROBLEMS][name] = (entered, message)
+
+
+def clear_problem(name: str) -> None:
+    """The field is in order."""
+    st.session_state[PROBLEMS].pop(name, None)
+
+
+def problem(name: str) -> tuple[str, str] | None:
+    """(what was entered, what is wrong with it), or None."""
+    return st.session_state[PROBLEMS].get(name)
+
+
+def ignored_parameters() -> list[str]:
+    """Parameters of the address that were not understood, told once."""
+    ignored, st.session_state[IGNORED] = st.session_state[IGNORED], []
+    return ignored
+
+
+def allow_download(model: str, weights: str) -> None:
+    """The visitor agreed to download these weights."""
+    st.session_state[ALLOWED] |= {(model, weights)}
+
+
+def download_allowed(model: str, weights: str) -> bool:
+    """Whether the visitor agreed to download these weights."""
+    return (model, weights) in st.session_state[ALLOWED]

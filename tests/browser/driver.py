@@ -1,0 +1,111 @@
+"""What browser tests and screenshots share: finding Chromium, opening a page, waiting until it rests.
+
+wait_until_idle(page)                      after every click
+map_values(page)                           what the maps show: (row title, column title) -> mean
+drag_slider(page, "alpha", 10)             ten steps to the right, through the keyboard
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WAIT_MS = 60_000
+# Fonts and maps of the web that a machine without a network cannot reach are no error of ours.
+HARMLESS = ("net::ERR_", "Failed to load resource", "favicon")
+
+
+def find_chromium() -> str | None:
+    """The path of a Chromium on this machine."""
+    return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def watch_console(page: Page) -> list[str]:
+    """Collects what the page reports as errors, from now on."""
+    problems: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(word in message.text for word in HARMLESS):
+            problems.append(message.text)
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems
+
+
+def open_page(page: Page, url: str, path: str = "", **query: str | list[str]) -> None:
+    """Opens a page of the dashboard and waits until it rests.
+
+    Args:
+        page: of Playwright.
+        url: of the server.
+        path: file name of the page, "" for the first one.
+        query: parameters of the address, as in `dashboard.address`.
+    """
+    address = f"{url}/{path}"
+    page.goto(f"{address}?{urlencode(query, doseq=True)}" if query else address)
+    wait_until_idle(page)
+
+
+def wait_until_idle(page: Page) -> None:
+    """Waits until the server has run the script and the browser has drawn what came back."""
+    page.wait_for_selector('[data-testid="stApp"]', timeout=WAIT_MS)
+    page.wait_for_function(
+        """() => {
+            const app = document.querySelector('[data-testid="stApp"]');
+            const has = (...names) => names.some((name) => document.querySelector(name));
+            const busy = has('[data-testid="stSpinner"]', '[data-testid="stAppSkeleton"]', '[data-stale="true"]');
+            const drawn = has('[data-testid="stMain"] [data-testid="stVerticalBlock"]');
+            return app?.dataset.testScriptState === 'notRunning' && app?.dataset.testConnectionState === 'CONNECTED'
+                && drawn && !busy;
+        }""",
+        timeout=WAIT_MS,
+    )
+    page.wait_for_timeout(150)
+
+
+def expect_no_exception(page: Page) -> None:
+    """No defect and no error message on the page."""
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+
+
+def maps(page: Page) -> Locator:
+    """All maps on the page."""
+    return page.locator('[data-testid="map"]')
+
+
+def map_values(page: Page) -> dict[tuple[str, str], float]:
+    """Mean of every map, by the titles of its row and column."""
+    found = maps(page).evaluate_all("nodes => nodes.map(n => [n.dataset.row, n.dataset.title, Number(n.dataset.mean)])")
+    return {(row, title): mean for row, title, mean in found}
+
+
+def drag_slider(page: Page, label: str, steps: int) -> None:
+    """Moves a slider by steps through the keyboard; negative ones to the left."""
+    thumb = page.get_by_role("slider", name=label)
+    thumb.focus()
+    for _ in range(abs(steps)):
+        thumb.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def screenshot(page: Page, path: Path) -> None:
+    """A picture of the window, as JPEG where the name ends so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"type": "jpeg", "quality": 80} if path.suffix in (".jpg", ".jpeg") else {}
+    page.screenshot(path=str(path), **options)
