@@ -76,8 +76,7 @@ class ObjectPlan:
 
     @property
     def phrase(self) -> str:
-        article = "an" if self.colour[0] in "aeiou" else "a"
-        return f"{article} {self.colour} {self.shape}"
+        return name_object(self.colour, self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +139,15 @@ def render_plan(plan: ScenePlan) -> Scene:
     objects = tuple(SceneObject(item.phrase, mask) for item, mask in zip(plan.objects, masks, strict=True))
     caption = make_caption([item.phrase for item in objects], plan.background)
     return Scene(Image.fromarray(pixels), caption, plan.background, objects)
+
+
+def name_object(colour: str, shape: str) -> str:
+    """The phrase for an object.
+
+    >>> name_object("orange", "star")
+    'an orange star'
+    """
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
 
 
 def make_caption(phrases: Sequence[str], background: str | None) -> str:

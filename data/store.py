@@ -1,0 +1,126 @@
+"""Files that are either whole or not there: results, exports and caches."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this program: $CLIP_THEATRE_CACHE, or the system's place. It may not exist yet."""
+    chosen = os.environ.get("CLIP_THEATRE_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("clip-theatre")
+
+
+@contextmanager
+def write_atomic(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary path to write to, and moves that file to `path` once the block has ended well.
+
+    An error or Ctrl-C in the block leaves `path` as it was. Others never see a file that is half written.
+
+    Args:
+        path: the file to make or replace; its folder is made if need be.
+
+    Yields:
+        A path in the same folder with the same suffix, where the block must put a file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file from memory, such as an encoded PNG."""
+    with write_atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays, compressed.
+
+    Raises:
+        ValueError: another suffix than .npz, or an array of Python objects, which only pickle could hold.
+    """
+    _check_suffix(path, (".npz",))
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"Expected {name} to be an array of numbers or texts, but got Python objects")
+    with write_atomic(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a value of `to_json`, keys sorted, indented.
+
+    Raises:
+        ValueError: another suffix than .json.
+        TypeError: a value that JSON cannot hold.
+    """
+    _check_suffix(path, (".json",))
+    text = json.dumps(to_json(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_table(path: str | Path, frame: "pd.DataFrame") -> None:
+    """Writes a table as .csv or .parquet, without its index.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    _check_suffix(path, (".csv", ".parquet"))
+    with write_atomic(path) as temporary:
+        if temporary.suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def to_json(value: Any) -> Any:
+    """Plain dicts, lists, texts and numbers of nested results: dataclasses, arrays, NumPy numbers, paths, sets.
+
+    JSON has no word for numbers that are not finite: they become None.
+
+    Raises:
+        TypeError: anything else.
+
+    >>> to_json({"maps": np.array([1.0, np.nan]), "grid": (7, 7)})
+    {'maps': [1.0, None], 'grid': [7, 7]}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        value = sorted(value)
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"Expected value to be made of what JSON can hold, but got {type(value).__name__}")
+
+
+def _check_suffix(path: str | Path, allowed: tuple[str, ...]) -> None:
+    if Path(path).suffix not in allowed:
+        raise ValueError(f"Expected path to end in {' or '.join(allowed)}, but got {str(path)!r}")
