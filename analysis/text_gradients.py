@@ -1,0 +1,156 @@
+"""Integrated gradients of the similarity over the tokens of a caption: a second opinion on which word matters.
+
+    relevance_i = sum_c (e_i - e'_i)_c * integral_0^1 d f(e' + s (e - e')) / d e_ic  ds
+
+e are the token embeddings of the caption, e' those of the baseline, in which padding stands in place of every word;
+start and end token stay, and so do positions. f is the cosine with the image, or its contrast over a region. The
+relevances add up to f(e) - f(e'), but for an error of the numerical integral that is reported as the gap.
+
+Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", arXiv 1703.01365, equation 1; captum's
+implementation. The gradient is taken at the embeddings themselves, so no hook is set and the model is left as it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from analysis.redundancy import mean_contrast
+from analysis.regions import Region
+from analysis.text_tokens import Caption, read_caption, token_tower
+from surgery.dense import DenseFeatures
+from surgery.methods import Method
+from surgery.models import Model
+from surgery.text_tower import TextTower
+from surgery.words import tokenize, warn_if_cut
+
+PADDING_ID = 0
+"""What CLIP's tokenizer fills a short text up with."""
+STEPS_A_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenGradients:
+    """Integrated gradients of one similarity.
+
+    Attributes:
+        caption: the k tokens and their words.
+        tokens: (k,) float32 relevance; 0 for start and end token, which the baseline shares.
+        words: (w,) float32 relevance, the sum over the tokens of each word.
+        value: f of the caption.
+        baseline: f of the baseline.
+        gap: sum of the relevances minus (value - baseline); 0 for an exact integral.
+        steps: points of the numerical integral.
+        target: "cosine" with the image, or "contrast" over the region.
+        method: the method of the image features.
+        model: name of the model.
+    """
+
+    caption: Caption
+    tokens: np.ndarray
+    words: np.ndarray
+    value: float
+    baseline: float
+    gap: float
+    steps: int
+    target: str
+    method: Method
+    model: str
+
+
+@torch.inference_mode(False)  # the caller may be in inference mode, where nothing can be differentiated
+def integrated_gradients(
+    model: Model,
+    features: DenseFeatures,
+    caption: str,
+    *,
+    region: Region | None = None,
+    image: int = 0,
+    steps: int = 32,
+) -> TokenGradients:
+    """Integrated gradients over the token embeddings of a caption.
+
+    Args:
+        model: the model of the features.
+        features: from `dense_features`.
+        caption: one text, without a template.
+        region: None for the cosine with the CLS feature; else the contrast of the patches, mean cosine over the
+            foreground minus over the background.
+        image: which image of the batch.
+        steps: points of the integral (Gauss-Legendre), >= 2.
+
+    Raises:
+        ValueError: the text tower gives its tokens no feature of their own, fewer than 2 steps, no such image, or a
+            region of another grid.
+
+    Warns:
+        PromptCutWarning: the caption has more tokens than the model reads; what is cut off has no token.
+    """
+    tower = token_tower(model)
+    if steps < 2:
+        raise ValueError(f"Expected steps to be at least 2, but got {steps!r}")
+    if not 0 <= image < len(features.cls):
+        raise ValueError(f"Expected image to be from 0 to {len(features.cls) - 1}, but got {image}")
+    warn_if_cut(model, [caption], "none")
+    read = read_caption(model, caption)
+    direction = _direction(features, region, image)
+    whole, padded = _embeddings(model, tower, read)
+    relevance, value, baseline = _integrate(tower, direction, whole, padded, steps)
+    tokens = relevance.float().cpu().numpy()
+    return TokenGradients(
+        caption=read,
+        tokens=tokens,
+        words=np.array([tokens[list(word.tokens)].sum() for word in read.words], dtype=np.float32),
+        value=value,
+        baseline=baseline,
+        gap=float(relevance.sum()) - (value - baseline),
+        steps=steps,
+        target="cosine" if region is None else "contrast",
+        method=features.method,
+        model=features.model,
+    )
+
+
+def _direction(features: DenseFeatures, region: Region | None, image: int) -> Tensor:
+    """The (d,) vector whose product with the unit text feature is the cosine, or the contrast."""
+    if region is None:
+        vector = F.normalize(features.cls[image], dim=-1)
+    else:
+        vector = mean_contrast(F.normalize(features.patches[image : image + 1], dim=-1), region)[0]
+    return vector.clone()  # an ordinary tensor: those of inference mode are closed to autograd
+
+
+def _embeddings(model: Model, tower: TextTower, caption: Caption) -> tuple[Tensor, Tensor]:
+    """Embeddings of the caption and of its baseline, each (1, k, w), in at least float32."""
+    ids = tokenize(model, [caption.text])[:, : len(caption.tokens)].to(model.device)  # (1, k)
+    padded = ids.clone()
+    padded[:, 1:-1] = PADDING_ID
+    with torch.no_grad():
+        whole, baseline = (tower.embed(z) for z in (ids, padded))
+    dtype = torch.promote_types(whole.dtype, torch.float32)
+    return whole.to(dtype), baseline.to(dtype)
+
+
+def _integrate(
+    tower: TextTower, direction: Tensor, whole: Tensor, padded: Tensor, steps: int
+) -> tuple[Tensor, float, float]:
+    """Relevance (k,) of the tokens, and f at both ends of the path."""
+    from captum.attr import IntegratedGradients  # imported here: it loads matplotlib, which takes a second
+
+    dtype = tower.transformer.get_cast_dtype()
+
+    def f(embeddings: Tensor) -> Tensor:
+        features = tower.project(
+            tower.encode(embeddings.to(dtype))[:, -1]
+        )  # (n, k, w) -> (n, d): the end token is last
+        return F.normalize(features.to(direction), dim=-1) @ direction
+
+    with torch.enable_grad():
+        relevance = IntegratedGradients(f).attribute(
+            whole, padded, n_steps=steps, internal_batch_size=min(steps, STEPS_A_BATCH)
+        )
+    with torch.no_grad():
+        value, baseline = f(torch.cat([whole, padded])).tolist()
+    return relevance.detach()[0].sum(dim=-1), value, baseline
