@@ -11,7 +11,11 @@ from analysis.affinity import (
     compute_layers,
     same_region_mass,
 )
+from analysis.decomposition import Blame, Component, decompose
+from analysis.flips import FlipReport, diagnose, examine
 from analysis.insertion import InsertionDeletion, insertion_deletion
+from analysis.interventions import Intervention, ablate, components_of, iterate_interventions
+from analysis.lens import LogitLens, logit_lens, turning_layer
 from analysis.metrics import (
     MeanAveragePrecision,
     ThresholdIou,
@@ -35,6 +39,19 @@ from analysis.norms import (
 from analysis.regions import Region, regions_from_labels
 
 __all__ = [
+    "turning_layer",
+    "logit_lens",
+    "LogitLens",
+    "iterate_interventions",
+    "components_of",
+    "ablate",
+    "Intervention",
+    "examine",
+    "diagnose",
+    "FlipReport",
+    "decompose",
+    "Component",
+    "Blame",
     "Affinity",
     "BestPartners",
     "Entropy",

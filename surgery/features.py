@@ -54,7 +54,7 @@ def similarity(features: DenseFeatures, text: Tensor) -> Similarity:
     Raises:
         ValueError: text is not of shape (t, d) with the d of the features.
     """
-    text = _unit_texts(text, features)
+    text = unit_texts(text, features.patches)
     cls, patches = (F.normalize(z, dim=-1) @ text.mT for z in (features.cls, features.patches))
     return Similarity(cls, patches, features.method, features.model)
 
@@ -77,9 +77,9 @@ def feature_surgery(features: DenseFeatures, text: Tensor, redundant: Tensor | N
 
     Source: Li et al. 2023, arXiv 2304.05653; closed form of the module docstring.
     """
-    text = _unit_texts(text, features)
+    text = unit_texts(text, features.patches)
     if redundant is not None:
-        common = _unit_texts(redundant.reshape(-1, redundant.shape[-1]), features, name="redundant")
+        common = unit_texts(redundant.reshape(-1, redundant.shape[-1]), features.patches, name="redundant")
         if len(common) != 1:
             raise ValueError(f"Expected redundant to be one feature (d,), but got shape {tuple(redundant.shape)}")
         result = similarity(features, text)
@@ -117,11 +117,16 @@ def _without_mean(products: Tensor) -> Tensor:
     return products - products.mean(dim=-1, keepdim=True)
 
 
-def _unit_texts(text: Tensor, features: DenseFeatures, name: str = "text") -> Tensor:
-    d = features.cls.shape[-1]
+def unit_texts(text: Tensor, features: Tensor, name: str = "text") -> Tensor:
+    """Normalised texts (t, d) in the dtype and on the device of image features (..., d).
+
+    Raises:
+        ValueError: text is not of shape (t, d), or holds none.
+    """
+    d = features.shape[-1]
     if text.ndim != 2 or text.shape[1] != d or len(text) == 0:
         raise ValueError(f"Expected {name} to be of shape (t, {d}), but got {tuple(text.shape)}")
-    return F.normalize(text.to(features.patches), dim=-1)
+    return F.normalize(text.to(features), dim=-1)
 
 
 def class_probabilities(cls_similarity: Tensor, logit_scale: float, logit_bias: float | None = None) -> Tensor:

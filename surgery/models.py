@@ -106,7 +106,7 @@ class Model:
     def _pixel_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
         if size is None:
             return self.native_size
-        pair = (size, size) if isinstance(size, int) else tuple(size)
+        pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
         if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
             raise ValueError(f"Expected size to be None, a side in pixels or (height, width), but got {size!r}")
         self.tower.grid_for(pair)

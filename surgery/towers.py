@@ -54,7 +54,7 @@ class Tower(ABC):
 
     @abstractmethod
     def pull_back(self, directions: Tensor) -> Tensor:
-        """The transposed linear part without bias: directions (t, d) in feature space -> (t, w) in token space."""
+        """The transposed linear part without bias: (t, d) in feature space -> (t, w) in token space, same dtype."""
 
     @abstractmethod
     def pool(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class VitTower(Tower):
         return x if self.visual.proj is None else x @ self.visual.proj
 
     def pull_back(self, directions: Tensor) -> Tensor:
-        return directions if self.visual.proj is None else directions @ self.visual.proj.mT
+        return directions if self.visual.proj is None else directions @ self.visual.proj.mT.to(directions)
 
     def pool(self, x: Tensor) -> Tensor:
         return self.project(self.visual._pool(x)[0])
@@ -202,7 +202,7 @@ class MapTower(Tower):
         return self.map_head.proj(F.linear(x, *self._value()))
 
     def pull_back(self, directions: Tensor) -> Tensor:
-        return directions @ self.map_head.proj.weight @ self._value()[0]
+        return directions @ self.map_head.proj.weight.to(directions) @ self._value()[0].to(directions)
 
     def head_mlp(self, features: Tensor) -> Tensor | None:
         head = self.map_head

@@ -134,7 +134,7 @@ def _load_weights(clip: nn.Module, path: Path, architecture: str) -> None:
         ) from error
     except SafetensorError as error:
         raise ValueError(f"Expected {path.name} to be a safetensors file, but got: {error}") from error
-    except (RuntimeError, AttributeError, TypeError, KeyError, StopIteration, IndexError) as error:
+    except (RuntimeError, AssertionError, AttributeError, TypeError, KeyError, StopIteration, IndexError) as error:
         if "TorchScript" in str(error):
             raise ValueError(
                 f"Expected {path.name} to be a state dict, but got a TorchScript archive; save its state_dict() instead"

@@ -1,0 +1,226 @@
+"""Exact blame: which part of the network wrote the similarity of a patch with a text.
+
+On the original path x_L = x_0 + sum_l a_l + sum_l m_l and a_l = sum_h a_{l,h} + bias; a `Method` only changes the
+factors and the attention of the last blocks. The LayerNorm of the read-out is linear once its per-token standard
+deviation is frozen, so the cosine of a patch with a text is a sum of one signed number per component, no remainder.
+
+Blame is arithmetic, not causation: an early component also acts through later ones. The check is
+`analysis.interventions`.
+
+Source: the direct effect of Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", and its use on
+CLIP by Gandelsman et al. 2024, "Interpreting CLIP's Image Representation via Text-Based Decomposition", arXiv
+2310.05916; here for every patch, every method of `surgery.methods`, and the head of SigLIP.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.regions import Region
+from surgery import DenseFeatures, Method, Trace, similarity
+from surgery.attention import attend
+from surgery.blocks import Block
+from surgery.dense import Walk, fit_method
+from surgery.features import unit_texts
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part of the network that writes to the residual stream or to the feature.
+
+    Attributes:
+        kind: "embedding", "attention", "head", "bias" (of a block's output projection), "mlp", "head mlp" (of a MAP
+            head) or "read-out" (bias of the final LayerNorm and of the projection).
+        block: index of the block, None for the embedding and the read-out.
+        head: index of the head, only for kind "head".
+    """
+
+    kind: str
+    block: int | None = None
+    head: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name, for example "embedding", "a3" (attention of block 3), "a3.h1", "a3.bias", "m3"."""
+        if self.block is None:
+            return self.kind
+        suffix = {"attention": "", "head": f".h{self.head}", "bias": ".bias", "mlp": ""}[self.kind]
+        return f"{'m' if self.kind == 'mlp' else 'a'}{self.block}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Signed terms that add up to the similarity.
+
+    Attributes:
+        terms: (b, k, gh, gw, t) what each component adds to the cosine.
+        components: the k components in the order in which the network runs them.
+        similarity: (b, gh, gw, t) cosines as `surgery.similarity` gives them, not the sum of the terms.
+        method: the method that was decomposed, as the tower carried it out.
+        model: name of the model.
+    """
+
+    terms: np.ndarray
+    components: tuple[Component, ...]
+    similarity: np.ndarray
+    method: Method
+    model: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the k components."""
+        return tuple(component.label for component in self.components)
+
+    def contrast(self, region: Region) -> np.ndarray:
+        """Terms folded into foreground minus background, (b, k, t); they sum to the contrast of the similarity."""
+        foreground, background = region.foreground, region.background
+        return self.terms[:, :, foreground].mean(axis=2) - self.terms[:, :, background].mean(axis=2)
+
+    def merged(self) -> "Blame":
+        """The same with heads and output bias added up to one attention term per block."""
+        parts: dict[Component, list[int]] = {}
+        for i, c in enumerate(self.components):
+            part = Component("attention", c.block) if c.kind in ("head", "bias") else c
+            parts.setdefault(part, []).append(i)
+        terms = np.stack([self.terms[:, rows].sum(axis=1) for rows in parts.values()], axis=1)
+        return Blame(terms, tuple(parts), self.similarity, self.method, self.model)
+
+
+@torch.inference_mode()
+def decompose(trace: Trace, text: Tensor, method: Method, *, heads: bool = True) -> Blame:
+    """Splits the cosine of every patch with every text into one term per component.
+
+    Args:
+        trace: a recorded pass with every block kept.
+        text: (t, d) text features.
+        method: what to decompose; `METHODS["clip"]` is the original path.
+        heads: one term per head and one for the output bias of each block; False gives one term per attention output.
+
+    Returns:
+        Terms in float32, or float64 for a float64 model.
+
+    Raises:
+        ValueError: the method has no meaning for the tower, a block was not kept, or text has another width.
+    """
+    fitted = fit_method(trace.tower, method)
+    walk = Walk(trace)
+    readout = _Readout.of(trace, walk.tokens(fitted), text)
+    rows = [*_original_rows(trace, fitted, readout, heads), *_walked_rows(trace, walk, fitted, readout, heads)]
+    rows += readout.rows(trace)
+    terms = torch.stack([row for _, row in rows], dim=1)  # (b, k, gh * gw, t)
+    features = readout.features.unflatten(1, trace.grid)
+    cosines = similarity(DenseFeatures(features[:, 0, 0], features, fitted, trace.model), text).patches
+    components = tuple(component for component, _ in rows)
+    return Blame(terms.unflatten(2, trace.grid).cpu().numpy(), components, cosines.cpu().numpy(), fitted, trace.model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readout:
+    """Reads what a tensor in the residual stream adds to the cosines, with the norm of the read-out frozen.
+
+    Attributes:
+        text: (t, d) unit text features.
+        features: (b, gh * gw, d) the method's features, not normalised.
+        head_mlp: (b, gh * gw, d) the part of them that the MLP of a MAP head adds; None for a linear read-out.
+        directions: (t, w) texts pulled back through projection and LayerNorm gain, centred as LayerNorm centres.
+        scale: (b, gh * gw, 1) one over (standard deviation of the token * norm of its feature).
+        prefix: tokens before the patches, which are left out.
+    """
+
+    text: Tensor
+    features: Tensor
+    head_mlp: Tensor | None
+    directions: Tensor
+    scale: Tensor
+    prefix: int
+
+    @classmethod
+    def of(cls, trace: Trace, acc: Tensor, text: Tensor) -> "_Readout":
+        """For the final tokens acc (b, tokens, w) of a method and texts (t, d)."""
+        tower = trace.tower
+        patches = acc[:, tower.prefix :]
+        dtype = torch.float64 if acc.dtype == torch.float64 else torch.float32
+        linear = tower.project(patches if tower.norm is None else tower.norm(patches))
+        head = tower.head_mlp(linear)
+        features = (linear if head is None else linear + head).to(dtype)  # (b, gh * gw, d)
+        unit = unit_texts(text, features)
+        directions = tower.pull_back(unit)  # (t, w)
+        scale = 1 / features.norm(dim=-1, keepdim=True)
+        if tower.norm is not None:
+            directions = directions * tower.norm.weight.to(dtype)
+            directions = directions - directions.mean(dim=-1, keepdim=True)
+            scale = scale / (patches.to(dtype).var(dim=-1, correction=0, keepdim=True) + tower.norm.eps).sqrt()
+        return cls(unit, features, None if head is None else head.to(dtype), directions, scale, tower.prefix)
+
+    def __call__(self, written: Tensor) -> Tensor:
+        """(b, tokens, w) -> (b, gh * gw, t)."""
+        return written[:, self.prefix :].to(self.directions) @ self.directions.mT * self.scale
+
+    def heads(self, block: Block, heads_out: Tensor) -> Tensor:
+        """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t); (b, heads, tokens, w) is never formed."""
+        weight = block.out_proj.weight.to(self.directions)
+        through = (block.ls_1(self.directions) @ weight).unflatten(-1, (block.heads, -1))  # (t, heads, d)
+        read = torch.einsum("bhnd,thd->bhnt", heads_out[:, :, self.prefix :].to(self.directions), through)
+        return read * self.scale[:, None]
+
+    def constant(self, vector: Tensor) -> Tensor:
+        """What a vector (w,) added to every token adds to the cosines, (b, gh * gw, t)."""
+        return vector.to(self.directions) @ self.directions.mT * self.scale
+
+    def rows(self, trace: Trace) -> list["Row"]:
+        """Terms of the read-out itself: its biases, and the MLP of a MAP head."""
+        norm = trace.tower.norm
+        if norm is None:
+            return []
+        bias = trace.tower.project(torch.zeros_like(norm.weight) if norm.bias is None else norm.bias)  # (d,)
+        per_token = 1 / self.features.norm(dim=-1, keepdim=True)  # (b, gh * gw, 1)
+        rows = [(Component("read-out"), bias.to(self.text) @ self.text.mT * per_token)]
+        if self.head_mlp is not None:
+            rows.append((Component("head mlp"), self.head_mlp @ self.text.mT * per_token))
+        return rows
+
+
+Row = tuple[Component, Tensor]
+
+
+def _original_rows(trace: Trace, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+    """Terms of the embedding and of the blocks before the walk."""
+    first = trace.depth if method.follows_original else trace.depth - method.blocks
+    factor = 1.0 if method.follows_original else float(method.residual) ** method.blocks
+    if factor == 0 or not trace.tower.has_residual:
+        return []
+    rows: list[Row] = [(Component("embedding"), readout(trace.stream(0)))]
+    for index in range(first):
+        record = trace.block(index)
+        rows += _attention_rows(trace, index, "qk", readout, record.attn_out, heads)
+        rows.append((Component("mlp", index), readout(record.mlp_out)))
+    return [(component, row * factor) for component, row in rows]
+
+
+def _walked_rows(trace: Trace, walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+    """Terms of the blocks that the method walks again."""
+    if method.follows_original and trace.tower.has_residual:
+        return []
+    rows: list[Row] = []
+    for step in walk.steps(method):
+        factor = float(method.residual) ** (trace.depth - 1 - step.index)
+        if factor == 0:
+            continue
+        written = walk.attention(step.index, method.attention)
+        attention = _attention_rows(trace, step.index, method.attention, readout, written, heads)
+        rows += [(component, row * (factor * method.alpha)) for component, row in attention]
+        if step.mlp_out is not None:
+            rows.append((Component("mlp", step.index), readout(step.mlp_out) * factor))
+    return rows
+
+
+def _attention_rows(trace: Trace, index: int, kind: str, readout: _Readout, written: Tensor, heads: bool) -> list[Row]:
+    record = trace.block(index)
+    if not heads or (kind == "qk" and record.edited):
+        return [(Component("attention", index), readout(written))]
+    block = trace.tower.blocks[index]
+    per_head = readout.heads(block, attend(kind, record.projections))  # (b, heads, gh * gw, t)
+    rows = [(Component("head", index, head), per_head[:, head]) for head in range(block.heads)]
+    return [*rows, (Component("bias", index), readout.constant(block.head_bias()))]

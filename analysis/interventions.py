@@ -1,0 +1,160 @@
+"""The causal check of blame: remove a component, re-run the network from its block on, read the change of the contrast.
+
+Source: mean ablation as in Wang et al. 2022, "Interpretability in the Wild", arXiv 2211.00593, section 2.1; the mean is
+taken over the patches of the same image, so that a component keeps its level and loses what it says of places.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.decomposition import Component, decompose
+from analysis.metrics import contrast
+from analysis.regions import Region
+from surgery import METHODS, Method, Trace, dense_features, similarity
+from surgery.attention import attend
+from surgery.trace import rerun
+
+HOW = ("mean", "zero")
+KINDS = ("attention", "head", "mlp")
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """What removing one component did.
+
+    Attributes:
+        component: what was removed.
+        blame: what it added to the contrast according to `decompose`.
+        contrast: of the map without it.
+        change: contrast without it minus contrast with it; blame predicts -blame.
+    """
+
+    component: Component
+    blame: float
+    contrast: float
+    change: float
+
+
+def components_of(trace: Trace, *, heads: bool = False) -> tuple[Component, ...]:
+    """Everything in the tower that can be removed: attention outputs and MLPs, or heads and MLPs."""
+    found: list[Component] = []
+    for index, block in enumerate(trace.tower.blocks):
+        if heads:
+            found += [Component("head", index, head) for head in range(block.heads)]
+        else:
+            found.append(Component("attention", index))
+        if block.mlp is not None:
+            found.append(Component("mlp", index))
+    return tuple(found)
+
+
+@torch.inference_mode()
+def ablate(trace: Trace, component: Component, how: str = "mean") -> Trace:
+    """The pass without one component, re-run from its block on.
+
+    Args:
+        trace: a recorded pass with every block from the component's on kept.
+        component: an attention output, a head or an MLP; see `components_of`.
+        how: "mean" gives every patch the mean over the patches of its image and leaves CLS alone; "zero" writes
+            nothing.
+
+    Returns:
+        A trace of the changed path for any method. Methods that recompute attention in the last blocks read q, k and v
+        of the changed path.
+
+    Raises:
+        ValueError: no such component in the tower, or an unknown `how`.
+    """
+    if how not in HOW:
+        raise ValueError(f"Expected how to be one of {', '.join(HOW)}, but got {how!r}")
+    _check(trace, component)
+    record = trace.block(component.block)
+    if component.kind == "mlp":
+        return rerun(trace, component.block, mlp_out=_removed(record.mlp_out, record.mlp_out, how, trace.tower.prefix))
+    written = record.attn_out if component.kind == "attention" else _head_out(trace, component)
+    return rerun(trace, component.block, attn_out=_removed(record.attn_out, written, how, trace.tower.prefix))
+
+
+def _check(trace: Trace, component: Component) -> None:
+    if component.kind not in KINDS:
+        raise ValueError(f"Expected a component of kind {', '.join(KINDS)}, but got {component.label!r}")
+    if component.block not in range(trace.depth):
+        raise ValueError(
+            f"Expected a block from 0 to {trace.depth - 1}, but got {component.block} ({component.label!r})"
+        )
+    heads = trace.tower.blocks[component.block].heads
+    if component.kind == "head" and component.head not in range(heads):
+        raise ValueError(f"Expected a head from 0 to {heads - 1}, but got {component.head}")
+
+
+def _head_out(trace: Trace, component: Component) -> Tensor:
+    """What one head writes to the residual stream, (b, tokens, w)."""
+    block, record = trace.tower.blocks[component.block], trace.block(component.block)
+    heads_out = torch.zeros_like(record.v)
+    heads_out[:, component.head] = attend("qk", record.projections)[:, component.head]
+    return block.merge(heads_out) - block.head_bias()
+
+
+def _removed(total: Tensor, part: Tensor, how: str, prefix: int) -> Tensor:
+    """`total` without `part`, both (b, tokens, w)."""
+    if how == "zero":
+        return total - part
+    patches = part[:, prefix:]
+    change = torch.cat([torch.zeros_like(part[:, :prefix]), patches.mean(dim=1, keepdim=True) - patches], dim=1)
+    return total + change
+
+
+def iterate_interventions(
+    trace: Trace,
+    text: Tensor,
+    region: Region,
+    components: Sequence[Component] | None = None,
+    *,
+    how: str = "mean",
+    method: Method | None = None,
+) -> Iterator[Intervention]:
+    """Removes one component after the other and reads the contrast of the map of one text.
+
+    Args:
+        trace: a recorded pass of one image with every block kept.
+        text: (1, d) feature of the text.
+        region: what should light up.
+        components: what to remove; None for all attention outputs and MLPs.
+        how: see `ablate`.
+        method: how the map is read; None for the original path.
+
+    Yields:
+        One `Intervention` per component, in order.
+
+    Raises:
+        ValueError: more than one image or text, or see `ablate`.
+    """
+    if len(trace.output) != 1 or len(text) != 1:
+        raise ValueError(f"Expected one image and one text, but got {len(trace.output)} and {len(text)}")
+    method = METHODS["clip"] if method is None else method
+    chosen = components_of(trace) if components is None else tuple(components)
+    blame = _blame_by_component(trace, text, region, method, heads=any(c.kind == "head" for c in chosen))
+    before = _map_contrast(trace, text, region, method)
+    for component in chosen:
+        after = _map_contrast(ablate(trace, component, how), text, region, method)
+        yield Intervention(component, blame.get(component, 0.0), after, after - before)
+
+
+def _map_contrast(trace: Trace, text: Tensor, region: Region, method: Method) -> float:
+    return contrast(similarity(dense_features(trace, method), text).patches[0, :, :, 0], region)
+
+
+def _blame_by_component(
+    trace: Trace, text: Tensor, region: Region, method: Method, heads: bool
+) -> dict[Component, float]:
+    """Contrast terms of heads (if asked for), attention outputs and MLPs."""
+    fine = decompose(trace, text, method, heads=heads)
+    found: dict[Component, float] = {}
+    for blame in (fine, fine.merged()):
+        terms: np.ndarray = blame.contrast(region)[0, :, 0]
+        found |= dict(zip(blame.components, map(float, terms), strict=True))
+    return found

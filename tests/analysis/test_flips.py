@@ -1,0 +1,101 @@
+"""The report: its figures are those of the parts, its sentences carry its figures, its errors name the value."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis import Region, diagnose, flip_auc
+from analysis.decomposition import decompose
+from data.toy import make_scenes
+from surgery import METHODS, Method, dense_features, load_model, similarity
+from tests.tiny import picture, tiny_model
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return load_model("toy", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scenes(1, seed=4242)[0]
+
+
+@pytest.fixture(scope="module")
+def report(toy, scene):
+    thing = scene.objects[0]
+    return diagnose(toy, scene.image, thing.phrase, thing.mask, ablate=True)
+
+
+def test_figures_are_those_of_the_parts(toy, scene, report):
+    thing = scene.objects[0]
+    trace = toy.trace(toy.preprocess([scene.image]))
+    text = toy.encode_text([thing.phrase])
+    region = Region.from_mask(thing.mask, trace.grid)
+    assert set(report.readings) == set(METHODS)
+    for name, method in METHODS.items():
+        values = similarity(dense_features(trace, method), text).patches[0, :, :, 0].numpy()
+        assert report.flip_auc[name] == pytest.approx(flip_auc(values, region), abs=1e-6)
+        expected = values[region.foreground].mean() - values[region.background].mean()
+        assert report.contrast[name] == pytest.approx(expected, abs=1e-5)
+    terms = decompose(trace, text, METHODS["clip"]).contrast(region)[0, :, 0]
+    assert [c.blame for c in report.culprits] == pytest.approx(sorted(terms)[:5], abs=1e-6)
+    assert report.contrast["clip"] == pytest.approx(terms.sum(), abs=1e-4)
+    assert report.lens_contrast[-1] == pytest.approx(report.contrast["clip"], abs=1e-5)
+    assert len(report.interventions) == 12
+
+
+def test_the_summary_carries_its_figures(report):
+    sentences = [s for s in re.split(r"(?<=[.%])\s(?=[A-Z])", report.summary) if s]
+    assert 3 <= len(sentences) <= 5
+    assert f"{report.contrast['clip']:+.3f}" in report.summary
+    assert f"{100 * report.flip_auc['clip']:.0f} %" in report.summary
+    assert all(culprit.label in report.summary for culprit in report.culprits)
+    assert ("Flipped" in report.summary) == (report.flip_auc["clip"] < 0.5)
+
+
+def test_a_region_and_a_mask_say_the_same(toy, scene):
+    thing = scene.objects[0]
+    method = {"clearclip": METHODS["clearclip"]}
+    by_mask = diagnose(toy, scene.image, thing.phrase, thing.mask, method)
+    by_region = diagnose(toy, scene.image, thing.phrase, Region.from_mask(thing.mask, (14, 14)), method)
+    assert by_mask.flip_auc == by_region.flip_auc and set(by_mask.readings) == {"clip", "clearclip"}
+
+
+def test_another_size_uses_the_methods_own_interpolation(toy, scene):
+    thing = scene.objects[0]
+    report = diagnose(toy, scene.image, thing.phrase, thing.mask, size=160)
+    pixels = toy.preprocess([scene.image], 160)
+    text = toy.encode_text([thing.phrase])
+    bilinear = toy.trace(pixels, "bilinear")
+    expected = similarity(dense_features(bilinear, METHODS["clip_surgery"]), text).patches[0, :, :, 0].numpy()
+    np.testing.assert_allclose(report.readings["clip_surgery"].values, expected, atol=1e-6)
+
+
+def test_a_resnet_is_diagnosed_without_a_lens():
+    model = tiny_model("tiny-rn")
+    mask = np.zeros((60, 90), bool)
+    mask[:30, :45] = True
+    report = diagnose(model, picture(), "a thing", mask)
+    assert set(report.readings) == {"clip", "maskclip", "clip_surgery"}
+    assert report.turning_layer is None and len(report.lens_contrast) == 0
+    assert "attention pool is the only block" in report.summary
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text": " "}, "text to be a non-empty prompt, but got ' '"),
+        ({"region": np.zeros((224, 224), bool)}, "at least 1 foreground pixel"),
+        ({"region": np.ones((224, 224), bool)}, "covers the whole image"),
+        ({"region": np.eye(50, dtype=bool)}, r"mask to be of the image's size \(224, 224\), but got \(50, 50\)"),
+        ({"region": Region.from_patches([(0, 0)], (3, 3))}, r"region to be on the grid \(14, 14\)"),
+        ({"methods": {"deep": Method("vv", blocks=7)}}, "blocks to be from 1 to 6"),
+    ],
+)
+def test_errors(toy, options, message):
+    case = {"image": Image.new("RGB", (224, 224)), "text": "a red circle", "region": np.eye(224, dtype=bool), **options}
+    with pytest.raises(ValueError, match=message):
+        diagnose(toy, **case)
