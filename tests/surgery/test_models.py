@@ -1,0 +1,177 @@
+"""Loading: what is accepted, what is refused and in which words."""
+
+import pickle
+import warnings
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from surgery import METHODS, encode_dense, load_model
+from surgery.weights import _needs_quick_gelu
+from tests.tiny import picture, register, tiny_model
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A state dict of tiny-vit as a .pt file, and the state dict."""
+    register("tiny-vit")
+    state = load_model("tiny-vit", device="cpu").clip.state_dict()
+    torch.save(state, tmp_path / "tiny.pt")
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "tiny.safetensors")
+    return tmp_path, state
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_checkpoint_is_loaded_strictly(checkpoint, suffix):
+    folder, state = checkpoint
+    model = load_model("tiny-vit", pretrained=folder / f"tiny{suffix}", device="cpu")
+    assert all(torch.equal(value, state[name]) for name, value in model.clip.state_dict().items())
+    with pytest.raises(ValueError, match=rf"Expected tiny{suffix} to be weights of ViT-B-32, but got"):
+        load_model("ViT-B-32", pretrained=str(folder / f"tiny{suffix}"))
+
+
+def test_files_that_are_no_tensors_are_refused(tmp_path):
+    register("tiny-vit")
+    (tmp_path / "code.pt").write_bytes(pickle.dumps({"a": pytest.raises}))
+    torch.save({"a": Image.new("RGB", (2, 2))}, tmp_path / "object.pt")
+    for name in ("code.pt", "object.pt"):
+        with pytest.raises(ValueError, match=f"Expected {name} to hold tensors only, but reading it needs pickle"):
+            load_model("tiny-vit", pretrained=tmp_path / name)
+    (tmp_path / "text.safetensors").write_text("not tensors")
+    with pytest.raises(ValueError, match=r"Expected text\.safetensors to be a safetensors file"):
+        load_model("tiny-vit", pretrained=tmp_path / "text.safetensors")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
+    with pytest.raises(ValueError, match="TorchScript archive"):
+        load_model("tiny-vit", pretrained=tmp_path / "script.pt")
+    with pytest.raises(FileNotFoundError, match=r"pretrained to be a file, but found none at .*missing\.pt"):
+        load_model("tiny-vit", pretrained=tmp_path / "missing.pt")
+
+
+def test_a_folder_needs_a_configuration_and_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a folder with open_clip_config\.json"):
+        load_model(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
+    with pytest.raises(FileNotFoundError, match="Expected weights"):
+        load_model(f"local-dir:{tmp_path}")
+
+
+def test_unknown_names_list_the_nearest():
+    with pytest.raises(ValueError, match=r"but got 'ViT-B-17'; nearest: .*ViT-B-16"):
+        load_model("ViT-B-17")
+
+
+def test_unknown_tags_list_the_known():
+    with pytest.raises(ValueError, match=r"a tag of ViT-B-16 \(openai, .* but got 'opnai'"):
+        load_model("ViT-B-16", pretrained="opnai")
+
+
+def test_no_network_and_no_cache_name_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message = r"weights 'openai' of ViT-B-16 .* load_model\('ViT-B-16', pretrained='path/to/weights\.safetensors'\)"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_model("ViT-B-16", pretrained="openai")
+
+
+@pytest.mark.parametrize(("name", "what"), [("tiny-coca", "attentional pool"), ("convnext_base", "ConvNeXt")])
+def test_towers_that_cannot_be_operated_on_are_refused(name, what):
+    if name.startswith("tiny"):
+        register(name)
+    with pytest.raises(ValueError, match=rf"can be operated on \(open_clip ViTs .*{what}"):
+        load_model(name, device="cpu")
+
+
+def test_quick_gelu_follows_the_weights():
+    assert _needs_quick_gelu("ViT-B-16", "openai")
+    assert _needs_quick_gelu("ViT-B-16-quickgelu", "openai")
+    assert not _needs_quick_gelu("ViT-B-16", "laion400m_e31")
+    with pytest.raises(ValueError, match="QuickGELU for ViT-B-32-quickgelu, but got 'laion2b_s34b_b79k'"):
+        load_model("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k")
+
+
+def test_openai_weights_get_quick_gelu_without_the_user_knowing(monkeypatch):
+    asked = {}
+    monkeypatch.setattr("surgery.weights._refuse_unsupported", lambda name: None)
+    build = open_clip.create_model
+    monkeypatch.setattr(
+        "surgery.weights.open_clip.create_model",
+        lambda name, tag, **options: asked.update(options) or build("tiny-vit"),
+    )
+    register("tiny-vit")
+    load_model("ViT-B-16", pretrained="openai", device="cpu")
+    assert asked["force_quick_gelu"] is True and asked["require_pretrained"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "device to be"),
+        ({"precision": "int8"}, "precision to be one of auto, fp32, fp16, bf16, fp64, but got 'int8'"),
+    ],
+)
+def test_wrong_device_and_precision(options, message):
+    with pytest.raises(ValueError, match=message):
+        load_model("toy", **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_an_absent_device_is_named():
+    with pytest.raises(ValueError, match=r"device to be one that this machine has \(cpu.*but got 'cuda'"):
+        load_model("toy", device="cuda")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp64", torch.float64)])
+def test_precision(precision, dtype):
+    model = load_model("toy", device="cpu", precision=precision)
+    features = encode_dense(model, model.preprocess([picture()]), METHODS["clip_surgery"])
+    assert model.dtype == dtype
+    assert features.patches.dtype == (torch.float64 if precision == "fp64" else torch.float32)
+    exact = load_model("toy", device="cpu", precision="fp64")
+    expected = encode_dense(exact, exact.preprocess([picture()]), METHODS["clip_surgery"])
+    cosine = torch.nn.functional.cosine_similarity(features.patches.double(), expected.patches, dim=-1)
+    assert cosine.min() > 0.98
+
+
+def test_loading_is_silent(recwarn, caplog):
+    load_model("toy", device="cpu")
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)] and not caplog.records
+
+
+def test_preprocess_stretches_and_normalises():
+    model = tiny_model("tiny-vit")
+    image = picture()
+    pixels = model.preprocess([image, image.convert("L")], size=(24, 64))
+    resized = np.asarray(image.resize((64, 24), Image.Resampling.BICUBIC)) / 255
+    mean, std = (np.array(model.clip.visual.preprocess_cfg[key]) for key in ("mean", "std"))
+    assert pixels.shape == (2, 3, 24, 64)
+    np.testing.assert_allclose(pixels[0].movedim(0, -1).numpy(), (resized - mean) / std, atol=1e-6)
+    assert model.preprocess([image]).shape[-2:] == model.native_size == (48, 48)
+
+
+def test_preprocess_takes_a_picture_of_one_pixel():
+    assert tiny_model("tiny-vit").preprocess([Image.new("RGB", (1, 1))]).shape == (1, 3, 48, 48)
+
+
+@pytest.mark.parametrize("size", [50, 0, -8, (48, 50), (8, 8, 8), "48", 48.0])
+def test_sizes_that_are_no_multiple_of_the_patch(size):
+    with pytest.raises(ValueError, match="Expected size to be"):
+        tiny_model("tiny-vit").preprocess([picture()], size=size)
+
+
+def test_preprocess_refuses_what_is_no_image():
+    with pytest.raises(ValueError, match="at least one image, but got none"):
+        tiny_model("tiny-vit").preprocess([])
+    with pytest.raises(TypeError, match="PIL images, but got ndarray"):
+        tiny_model("tiny-vit").preprocess([np.zeros((4, 4, 3), np.uint8)])
+
+
+def test_logit_scale_and_bias():
+    model = tiny_model("tiny-vit")
+    assert model.logit_scale == pytest.approx(1 / 0.07, rel=1e-4) and model.logit_bias is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "tiny-vit" in repr(model)
