@@ -22,6 +22,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STREAMS = ("residual", "attention", "mlp")
 OUTLIER_THRESHOLD = 6.0
 """Robust z-score above which a token is an outlier: 1 normally distributed token in 10^9 reaches it."""
+MIN_DEVIATION = 0.05
+"""Least deviation to measure by, as a part of the median: an outlier is then 6 * 5 % longer than it or more."""
 MAD_TO_STD = 1.4826
 """Standard deviation of a normal distribution whose median absolute deviation is 1."""
 
@@ -177,7 +179,8 @@ class OutlierToken:
         block: index of the block that it enters; the number of blocks L means the output x_L.
         row, column: the patch.
         norm: L2 norm in the residual stream.
-        score: robust z-score, (norm - median) / (1.4826 * median absolute deviation), over the patches.
+        score: robust z-score over the patches, (norm - median) / deviation, the deviation being the larger
+            of 1.4826 * median absolute deviation and 5 % of the median.
     """
 
     image: int
@@ -211,8 +214,8 @@ def outlier_tokens(norms: StreamMeasure, threshold: float = OUTLIER_THRESHOLD) -
     patches = stream[..., -norms.grid[0] * norms.grid[1] :].astype(np.float64)
     median = np.median(patches, axis=-1, keepdims=True)
     deviation = MAD_TO_STD * np.median(np.abs(patches - median), axis=-1, keepdims=True)
-    # Equal tokens have no deviation; the floor keeps their rounding from counting as one.
-    scores = (patches - median) / np.maximum(deviation, 1e-6 * median + np.finfo(np.float64).tiny)
+    # After ln_pre all norms are nearly equal; the floor keeps a difference of a few percent from standing out.
+    scores = (patches - median) / np.maximum(deviation, MIN_DEVIATION * median + np.finfo(np.float64).tiny)
     found = [
         OutlierToken(int(i), int(l), *divmod(int(p), norms.grid[1]), float(patches[l, i, p]), float(scores[l, i, p]))
         for l, i, p in zip(*np.nonzero(scores > threshold), strict=True)

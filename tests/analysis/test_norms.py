@@ -163,13 +163,13 @@ def test_the_score_of_an_outlier_by_hand() -> None:
     assert outlier_tokens(measure_of(residual, np.arange(5.0)[None], grid=(1, 5)), threshold=32) == ()
 
 
-def test_equal_tokens_have_no_outliers_but_one_that_differs_is_one() -> None:
-    equal = np.full((1, 1, 12), 3.0, np.float32)
-    equal[0, 0, 5] = np.nextafter(np.float32(3), np.float32(4))
+def test_among_equal_tokens_an_outlier_is_thirty_percent_longer() -> None:
+    equal = np.full((1, 1, 12), 3.0)
+    equal[0, 0, 5] = 3.8
     assert outlier_tokens(measure_of(equal, np.zeros((1, 12)))) == ()
-    equal[0, 0, 5] = 3.1
+    equal[0, 0, 5] = 4.0
     (token,) = outlier_tokens(measure_of(equal, np.zeros((1, 12))))
-    assert (token.row, token.column) == (1, 1)
+    assert (token.row, token.column, token.score) == (1, 1, pytest.approx(1 / 0.15))
 
 
 def test_outliers_refuse_other_measures_and_thresholds(vit: Trace) -> None:
