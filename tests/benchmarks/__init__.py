@@ -1,0 +1,1 @@
+"""Speed and memory against the targets of the project: `make bench`, or `python -m tests.benchmarks --help`."""
