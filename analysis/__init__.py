@@ -36,7 +36,28 @@ from analysis.norms import (
     compute_norms,
     outlier_tokens,
 )
+from analysis.projection import (
+    Projection,
+    TokenSet,
+    annotate_tokens,
+    project_tokens,
+    token_set_from_features,
+    token_set_from_trace,
+)
+from analysis.redundancy import LabelSetEffect, Redundancy, compute_redundancy, label_set_effect
 from analysis.regions import Region, regions_from_labels
+from analysis.text_gradients import TokenGradients, integrated_gradients
+from analysis.text_tokens import (
+    Caption,
+    TokenRelevance,
+    Word,
+    WordAblation,
+    WordHit,
+    compute_token_relevance,
+    leave_one_word_out,
+    read_caption,
+    word_region_hits,
+)
 
 __all__ = [
     "turning_layer",
@@ -81,4 +102,25 @@ __all__ = [
     "regions_from_labels",
     "same_region_mass",
     "score_contrast",
+    "Caption",
+    "LabelSetEffect",
+    "Projection",
+    "Redundancy",
+    "TokenGradients",
+    "TokenRelevance",
+    "TokenSet",
+    "Word",
+    "WordAblation",
+    "WordHit",
+    "annotate_tokens",
+    "compute_redundancy",
+    "compute_token_relevance",
+    "integrated_gradients",
+    "label_set_effect",
+    "leave_one_word_out",
+    "project_tokens",
+    "read_caption",
+    "token_set_from_features",
+    "token_set_from_trace",
+    "word_region_hits",
 ]
