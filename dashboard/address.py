@@ -95,8 +95,11 @@ def _methods(value: str) -> tuple[str, ...]:
 
 def write_method(method: Method) -> str:
     """ "vv,5,1,1,0,bicubic" for a method, in the order of its fields."""
-    values = asdict(method).values()
-    return ",".join(f"{value:.9g}" if isinstance(value, bool | int | float) else value for value in values)
+    return ",".join(_write_number(v) if isinstance(v, bool | int | float) else v for v in asdict(method).values())
+
+
+def _write_number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def read_method(value: str) -> Method:

@@ -1,0 +1,47 @@
+"""Plotly figures whose clicks, boxes and lassos reach the case.
+
+    render_figure(plot_something(result), key="norms", on_event=take_event)
+
+    def take_event(event):                       # in a callback; never with an empty event
+        index = events.picked_index(event, curve=0)
+        if index is not None:
+            state.update(layer=index)
+
+Only markers and bars can be clicked: a heat map or an image needs invisible markers over it, see `figures.plot_photo`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
+
+
+def render_figure(
+    figure: go.Figure,
+    key: str,
+    on_event: Callable[[Mapping[str, Any]], None] | None = None,
+    modes: Iterable[str] = ("points",),
+) -> None:
+    """Draws a figure.
+
+    Args:
+        figure: any figure.
+        key: unique on the page.
+        on_event: gets every selection that is not empty, in a callback; read it with `dashboard.events`. A redrawn
+            figure forgets its selection, so what matters goes into the case.
+        modes: "points", "box", "lasso".
+    """
+    if on_event is None:
+        st.plotly_chart(figure, key=key, config=CONFIG)
+        return
+
+    def selected() -> None:
+        event = st.session_state[key]
+        selection = event.get("selection", {})
+        if any(selection.get(name) for name in ("points", "box", "lasso")):
+            on_event(event)
+
+    st.plotly_chart(figure, key=key, config=CONFIG, on_select=selected, selection_mode=tuple(modes))
