@@ -1,6 +1,6 @@
 """What can be loaded: open_clip's architectures with their sizes, and whether weights are on this machine.
 
-Nothing is downloaded. Parameters are counted from the configuration; only one of a shape not known here is built for that.
+Nothing is downloaded. Parameters are counted from the configuration; only one of an unknown shape is built for that.
 """
 
 import difflib

@@ -1,0 +1,55 @@
+"""The command `clip-theatre`. Each command is a module; what is slow to import is imported when a command runs."""
+
+from typing import Annotated
+
+import typer
+
+from dashboard.cli.console import CommandGroup
+from dashboard.cli.maps import draw_maps
+from dashboard.cli.models import show_models
+from dashboard.cli.serve import start_app
+
+app = typer.Typer(
+    name="clip-theatre",
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"clip-theatre {version('clip-theatre')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Watch a CLIP model being operated on: similarity maps, inference-time surgery, and why a map flips.
+
+    Start with the dashboard, which needs no download: [bold]clip-theatre app[/bold]
+
+    Exit codes: 0 all went well, 1 something failed while it ran, 2 the command was wrong.
+    """
+
+
+app.command("app")(start_app)
+app.command("maps")(draw_maps)
+app.command("models")(show_models)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    app()
+
+
+__all__ = ["app", "main"]

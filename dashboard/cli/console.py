@@ -1,0 +1,101 @@
+"""How commands speak: one line an error, a bar on what takes longer than a second, exit codes 0, 1, 2 and 130."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from typer.core import TyperGroup
+
+UsageError = typer.BadParameter.__mro__[1]
+"""The parser's own class of wrong commands; typer exports only its children."""
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+BAR_AFTER_S = 1.0
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose errors are one line on stderr."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Parses and runs; what the packages raise on bad input becomes a message and an exit code."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **options)
+        try:
+            code = super().main(*args, standalone_mode=False, **options)
+        except UsageError as error:
+            context = getattr(error, "ctx", None)
+            hint = f" (see {context.command_path} --help)" if context is not None else ""
+            say(f"Error: {error.format_message().rstrip('.')}{hint}")
+            code = MISUSED
+        except typer.Abort:
+            code = INTERRUPTED
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            say(f"Error: {one_line(error)}")
+            code = FAILED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def error_console() -> Console:
+    """A console on what stderr is now; tests replace it."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line on stderr, as it is: no markup, no wrapping."""
+    error_console().print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What the packages refuse in here was a wrong command, exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
+
+
+@contextmanager
+def interrupt_note(note: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C in here says what was done and ends with 130. Files are written atomically, so none is left half done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Interrupted: {note()}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress bar that appears after a second, on a terminal only.
+
+    Args:
+        label: what is going on.
+        total: number of steps, None where it is not known.
+
+    Yields:
+        A function that takes the number of steps done.
+    """
+    console = error_console()
+    counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), *counted)
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = progress.add_task(label, total=total)
+    timer = threading.Timer(BAR_AFTER_S, progress.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda done: progress.update(task, completed=done)
+    finally:
+        timer.cancel()
+        timer.join()
+        progress.stop()

@@ -1,0 +1,190 @@
+"""Maps of one image by many methods, and the three files that hold them."""
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dashboard.overview import overview_png
+from data.images import LoadedImage
+from data.store import write_bytes, write_json, write_npz
+from surgery import METHODS, Method, Model, class_probabilities, dense_features, feature_surgery, similarity
+from surgery.dense import DenseFeatures, fit_method, iterate_dense_features
+from surgery.features import Similarity
+from surgery.words import PromptCut
+
+PACKAGES = ("clip-theatre", "open_clip_torch", "torch", "timm", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of every image.
+
+    Attributes:
+        model: the model.
+        weights: what stands for its weights in words.
+        methods: title -> method, fitted to the model's tower.
+        prompts: t texts.
+        cuts: those of them that are longer than the model reads.
+        templates: name of the sentences around them.
+        text: (t, d) their features.
+        redundant: (1, d) feature of the empty text for feature surgery of a single prompt, else None.
+        surgery: whether feature surgery is applied.
+        size_px: height and width of the model's input.
+    """
+
+    model: Model
+    weights: str
+    methods: Mapping[str, Method]
+    prompts: tuple[str, ...]
+    cuts: tuple[PromptCut, ...]
+    templates: str
+    text: Tensor
+    redundant: Tensor | None
+    surgery: bool
+    size_px: tuple[int, int]
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are."""
+        return "feature surgery" if self.surgery else "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMaps:
+    """What was computed for one image.
+
+    Attributes:
+        maps: float32 (methods, prompts, gh, gw).
+        cls: float32 (methods, prompts), the same measure for the whole image. It depends on the method only through the
+            interpolation of the position embedding, so not at all at the native size.
+        probabilities: float32 (prompts,), the model's own zero-shot classification at this size.
+    """
+
+    maps: np.ndarray
+    cls: np.ndarray
+    probabilities: np.ndarray
+
+
+def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
+    """One trace an interpolation of the position embedding, and at the native size one for all methods."""
+    model = request.model
+    pixels = model.preprocess([image.to_pil()], size=request.size_px)
+    native = model.tower.grid_for(request.size_px) == tuple(model.tower.native_grid)
+    groups: dict[str, dict[str, Method]] = {"bicubic": {}}
+    for title, method in request.methods.items():
+        groups.setdefault("bicubic" if native else method.position_interpolation, {})[title] = method
+    found: dict[str, DenseFeatures] = {}
+    for interpolation, methods in groups.items():
+        keep = max((method.blocks for method in methods.values()), default=0)
+        trace = model.trace(pixels, position_interpolation=interpolation, keep=keep)
+        found |= zip(methods, iterate_dense_features(trace, methods.values()), strict=True)
+        if interpolation == "bicubic":  # CLIP's own
+            plain = similarity(dense_features(trace, fit_method(model.tower, METHODS["clip"])), request.text)
+    probabilities = class_probabilities(plain.cls, model.logit_scale, model.logit_bias)[0]
+    similarities = [_measure(request, found[title]) for title in request.methods]
+    maps = torch.stack([s.patches[0].movedim(-1, 0) for s in similarities])  # (m, t, gh, gw)
+    cls = torch.stack([s.cls[0] for s in similarities])
+    return ImageMaps(*(values.float().cpu().numpy() for values in (maps, cls, probabilities)))
+
+
+def _measure(request: Request, features: DenseFeatures) -> Similarity:
+    if request.surgery:
+        return feature_surgery(features, request.text, redundant=request.redundant)
+    return similarity(features, request.text)
+
+
+def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, found: ImageMaps, minmax: bool) -> None:
+    """Writes `<stem>_maps.png`, `.npz` and `.json`, each of them whole or not at all."""
+    arrays = {
+        "maps": found.maps,
+        "cls": found.cls,
+        "probabilities": found.probabilities,
+        "methods": np.array(list(request.methods)),
+        "prompts": np.array(request.prompts),
+        "unit": np.array(request.unit),
+        "image_sha256": np.array(image.sha256),
+    }
+    picture = overview_png(
+        image.rgb,
+        found.maps,
+        request.prompts,
+        list(request.methods),
+        title=f"Similarity of every patch with each prompt: {image.name}",
+        unit=request.unit,
+        settings=describe_settings(request),
+        minmax=minmax,
+    )
+    write_npz(folder / f"{stem}_maps.npz", arrays)
+    write_bytes(folder / f"{stem}_maps.png", picture)
+    write_json(folder / f"{stem}_maps.json", describe_maps(request, image, found, minmax, f"{stem}_maps.npz"))
+
+
+def describe_settings(request: Request) -> str:
+    """The settings on one line, for the foot of a picture."""
+    height, width = request.size_px
+    rows, columns = request.model.tower.grid_for(request.size_px)
+    parts = [f"{request.model.name} ({request.weights})", f"{height} x {width} px, {rows} x {columns} patches"]
+    parts += [f"templates: {request.templates}", f"feature surgery: {'yes' if request.surgery else 'no'}"]
+    precision = str(request.model.dtype).removeprefix("torch.")
+    parts += [f"{request.model.device}, {precision}", f"clip-theatre {version('clip-theatre')}"]
+    return " · ".join(parts)
+
+
+def describe_maps(
+    request: Request, image: LoadedImage, found: ImageMaps, minmax: bool, npz_name: str
+) -> dict[str, Any]:
+    """Every setting, and the numbers of each map in short; the maps themselves are in the .npz."""
+    model = request.model
+    return {
+        "image": {
+            "name": image.name,
+            "sha256": image.sha256,
+            "height_px": image.size_px[0],
+            "width_px": image.size_px[1],
+        },
+        "model": {
+            "name": model.name,
+            "weights": request.weights,
+            "device": str(model.device),
+            "precision": str(model.dtype).removeprefix("torch."),
+            "input_px": request.size_px,
+            "grid": model.tower.grid_for(request.size_px),
+            "patch_px": model.tower.patch_px,
+            "logit_scale": model.logit_scale,
+            "logit_bias": model.logit_bias,
+        },
+        "prompts": request.prompts,
+        "prompts_cut": request.cuts,
+        "templates": request.templates,
+        "feature_surgery": request.surgery,
+        "redundant_text": "" if request.redundant is not None else None,
+        "methods": dict(request.methods),
+        "unit": request.unit,
+        "picture_scale": "min-max of each map" if minmax else "signed, shared",
+        "probabilities": dict(zip(request.prompts, found.probabilities, strict=True)),
+        "measures": list(_measures(request, found)),
+        "arrays": npz_name,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
+
+
+def _measures(request: Request, found: ImageMaps) -> Iterator[dict[str, Any]]:
+    for m, title in enumerate(request.methods):
+        for t, prompt in enumerate(request.prompts):
+            values = found.maps[m, t]
+            yield {
+                "method": title,
+                "prompt": prompt,
+                "image": found.cls[m, t],
+                "min": values.min(),
+                "mean": values.mean(dtype=np.float64),
+                "max": values.max(),
+                "strongest_patch": np.unravel_index(values.argmax(), values.shape),
+            }

@@ -1,0 +1,153 @@
+"""`clip-theatre maps`: pictures and numbers of many methods for many images."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dashboard.cli import options
+from dashboard.cli.console import FAILED, bar, interrupt_note, one_line, say, usage_errors
+
+if TYPE_CHECKING:
+    from dashboard.cli.image_paths import Failure, ImageSource
+    from dashboard.cli.map_files import Request
+    from surgery import Model
+
+IMAGE_PANEL = "Image and methods"
+
+
+def draw_maps(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Files, folders (all images in them), and samples: toy-0 to toy-11, china, flower.",
+        ),
+    ],
+    text: options.Texts,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="clip, maskclip, clip_surgery, sclip, gem, naclip or clearclip, repeatable; default: all that have a "
+            "meaning for the model. A variant: clearclip:alpha=2 (fields: attention, blocks, residual, alpha, "
+            "mlp, position_interpolation).",
+            rich_help_panel=IMAGE_PANEL,
+        ),
+    ] = None,
+    size: options.Size = None,
+    feature_surgery: Annotated[
+        bool,
+        typer.Option(
+            "--feature-surgery",
+            help="Remove what all prompts have in common; for a single prompt, what the empty text has.",
+            rich_help_panel=IMAGE_PANEL,
+        ),
+    ] = False,
+    templates: options.Templates = "none",
+    model: options.ModelName = "toy",
+    pretrained: options.Pretrained = None,
+    random_weights: options.RandomWeights = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.", rich_help_panel="Output")
+    ] = Path("out"),
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize",
+            help="Draw every map from its own lowest to highest value. Hides sign and strength; the .npz keeps them.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+) -> None:
+    """Draw similarity maps of prompts by many methods, side by side on one scale.
+
+    For each image: [bold]<name>_maps.png[/bold], prompts x methods over the photograph; [bold].npz[/bold], every map as
+    float32 (methods, prompts, rows, columns); [bold].json[/bold], every setting and the numbers of each map in short.
+
+    [bold]Examples[/bold]
+
+      clip-theatre maps toy-3 --text "a green ring, a blue cross, snow"
+
+      clip-theatre maps photos/ --text person --text bench --model ViT-B-16 --pretrained openai --feature-surgery
+
+      clip-theatre maps china --text "a pagoda" --method clip --method clearclip:alpha=4 --size 224
+    """
+    started = time.perf_counter()
+    written: list[str] = []
+    with interrupt_note(lambda: _summary(written, out)):
+        with bar("Starting"):
+            from dashboard.cli.image_paths import find_images
+        prompts, wanted_size = options.split_texts(text), options.parse_size(size)
+        _check_templates(templates)
+        sources, failures = find_images(images)
+        if sources:
+            loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
+            request = _prepare(loaded, random_weights, prompts, templates, method or [], feature_surgery, wanted_size)
+            failures += _run(request, sources, out, normalize, written)
+    for failure in failures:
+        say(f"Error: {failure.name}: {failure.reason}")
+    say(f"{_summary(written, out)} {len(failures)} failed. {time.perf_counter() - started:.1f} s")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def _summary(written: list[str], out: Path) -> str:
+    if not written:
+        return "Nothing was written."
+    where = f"{out / written[0]}_maps.png" if len(written) == 1 else f"{out}/*_maps.png"
+    return f"{len(written)} image{'s' * (len(written) > 1)} done: {where}, .npz, .json."
+
+
+def _check_templates(name: str) -> None:
+    from surgery.prompts import resolve_templates
+
+    with usage_errors():
+        resolve_templates(name)
+
+
+def _prepare(
+    model: "Model",
+    random_weights: bool,
+    prompts: tuple[str, ...],
+    templates: str,
+    methods: list[str],
+    surgery: bool,
+    size: tuple[int, int] | None,
+) -> "Request":
+    """Everything that is the same for all images, checked before the first one."""
+    from dashboard.cli.map_files import Request
+
+    chosen = options.choose_methods(model.tower, methods)
+    size_px = model.native_size if size is None else size
+    with usage_errors():
+        model.tower.grid_for(size_px)
+    weights = options.describe_weights(model, random_weights)
+    text, cuts = options.encode_prompts(model, prompts, templates)
+    redundant = model.encode_text([""]) if surgery and len(prompts) == 1 else None
+    return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size_px)
+
+
+def _run(
+    request: "Request", sources: "list[ImageSource]", out: Path, minmax: bool, written: list[str]
+) -> "list[Failure]":
+    """One image after the other; one that cannot be used does not stop the others."""
+    from dashboard.cli.image_paths import Failure, claim_stems
+    from dashboard.cli.map_files import compute_maps, write_maps
+
+    failures = []
+    with bar("Images", total=len(sources)) as advance:
+        for done, (source, stem) in enumerate(claim_stems(sources, out), start=1):
+            try:
+                image = source.load()
+                found = compute_maps(request, image)
+            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+                failures.append(Failure(source.name, one_line(error)))
+            else:
+                write_maps(out, stem, request, image, found, minmax)
+                written.append(stem)
+            advance(done)
+    return failures

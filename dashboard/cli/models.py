@@ -1,0 +1,85 @@
+"""`clip-theatre models`: what can be loaded."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dashboard.cli.console import bar
+
+if TYPE_CHECKING:
+    from surgery.catalog import ModelInfo
+
+PIPE_WIDTH = 160
+FAMILIES = {"vit": "ViT", "resnet": "ResNet", "map": "SigLIP", "": "–"}
+
+
+def show_models(
+    filter_: Annotated[
+        str, typer.Argument(metavar="FILTER", help="Only names or tags that contain this, such as [bold]B-16[/bold].")
+    ] = "",
+    all_: Annotated[
+        bool, typer.Option("--all", help="Also those that cannot be operated on, with the reason.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the models that can be loaded: size, patch, resolution, and which weights are on this machine.
+
+    Nothing is downloaded. Weights in [bold green]green[/bold green] with a ✓ are already here.
+
+    [bold]Examples[/bold]
+
+      clip-theatre models siglip
+
+      clip-theatre models --all --json
+    """
+    with bar("Reading the catalog"):
+        from surgery.catalog import list_models
+
+        found = [info for info in list_models() if (all_ or info.supported) and _matches(info, filter_)]
+    if not found:
+        more = "" if all_ else " that can be operated on; --all also shows the others"
+        raise ValueError(f"Expected FILTER to be part of a name or tag, but got {filter_!r}, which is in none{more}")
+    if as_json:
+        typer.echo(json.dumps([asdict(info) for info in found], indent=2))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    console.print(_table(found))
+
+
+def _matches(info: "ModelInfo", wanted: str) -> bool:
+    return any(wanted.lower() in text.lower() for text in (info.name, *(tag.tag for tag in info.tags)))
+
+
+def _table(found: "list[ModelInfo]") -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("tower")
+    for title in ("parameters", "patch", "input"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("weights (--pretrained)", overflow="fold")
+    for info in found:
+        parameters = "–" if info.parameters is None else f"{info.parameters / 1e6:.1f} M"
+        patch = "–" if info.patch_px is None else f"{info.patch_px} px"
+        family = FAMILIES[info.family]
+        table.add_row(info.name, family, parameters, patch, f"{info.image_size} px", _weights(info))
+    return table
+
+
+def _weights(info: "ModelInfo") -> Text:
+    """Tags, those on this machine marked; then what stands in the way."""
+    text = Text()
+    if info.name == "toy":
+        text.append("✓ embedded", style="green")
+    for index, tag in enumerate(info.tags):
+        text.append(", " if index else "")
+        text.append(f"✓ {tag.tag}" if tag.cached else tag.tag, style="bold green" if tag.cached else "")
+    if info.reason:
+        text.append(f"{'; ' if info.tags else ''}{info.reason}", style="yellow")
+    return text

@@ -1,0 +1,254 @@
+"""Options that several commands share, and what they mean."""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dashboard.cli.console import UsageError, bar, say, usage_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from surgery import Method, Model
+    from surgery.towers import Tower
+    from surgery.words import PromptCut
+
+RANDOM_SEED = 0
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="toy (embedded, no download), an open_clip name, hf-hub:org/repo or local-dir:folder.",
+        rich_help_panel="Model",
+    ),
+]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(
+        "--pretrained",
+        metavar="TAG|FILE",
+        help="Tag of open_clip (openai, ...; clip-theatre models lists them), or a .safetensors or .pt file.",
+        rich_help_panel="Model",
+    ),
+]
+RandomWeights = Annotated[
+    bool,
+    typer.Option(
+        "--random-weights",
+        help=f"Run the architecture without weights (seed {RANDOM_SEED}): tries the plumbing, knows nothing.",
+        rich_help_panel="Model",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel="Model")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16, bf16 or fp64.", rich_help_panel="Model")]
+Texts = Annotated[
+    list[str],
+    typer.Option(
+        "--text",
+        "-t",
+        help="Prompts, separated by commas; repeatable. A prompt with commas goes in double quotes.",
+        rich_help_panel="Prompts",
+    ),
+]
+Templates = Annotated[
+    str,
+    typer.Option(
+        "--templates",
+        help="Sentences around each prompt: none, photo, imagenet or clip_surgery.",
+        rich_help_panel="Prompts",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        "-s",
+        metavar="N|HxW",
+        help="Input in pixels, a multiple of the patch, stretched to it; default: what the model was trained on.",
+        rich_help_panel="Image and methods",
+    ),
+]
+
+
+def carries_weights(name: str) -> bool:
+    """Whether a model name says itself where the weights are."""
+    return name == "toy" or name.startswith(("hf-hub:", "local-dir:"))
+
+
+def load_chosen(name: str, pretrained: str | None, random_weights: bool, device: str, precision: str) -> "Model":
+    """Loads what the options name.
+
+    Raises:
+        UsageError: they contradict each other, or name nothing that can be loaded.
+        OSError: weights are missing and cannot be downloaded.
+    """
+    with bar(f"Loading {name}"), usage_errors():
+        import torch
+
+        from surgery import load_model
+
+        _check_weights(name, pretrained, random_weights)
+        download = _download_note(name, pretrained)
+        if download is None:
+            torch.manual_seed(RANDOM_SEED)
+            return load_model(name, pretrained, device=device, precision=precision)
+    say(download)  # outside of the bar: the download draws its own
+    with usage_errors():
+        return load_model(name, pretrained, device=device, precision=precision)
+
+
+def _check_weights(name: str, pretrained: str | None, random_weights: bool) -> None:
+    if random_weights and (pretrained is not None or carries_weights(name)):
+        other = f"--pretrained {pretrained}" if pretrained is not None else f"{name}, which carries its weights"
+        raise UsageError(f"Expected --random-weights without other weights, but got {other}")
+    if random_weights or pretrained is not None or carries_weights(name):
+        return
+    from surgery.catalog import describe
+
+    info = describe(name.replace("/", "-"))
+    if not info.supported:
+        raise UsageError(f"Expected a model that can be operated on, but got {name}: {info.reason}")
+    tags = ", ".join(tag.tag + (" (here)" if tag.cached else "") for tag in info.tags) or "it has none"
+    raise UsageError(
+        f"Expected --pretrained TAG ({tags}), a file, or --random-weights for {name}, but got none of them"
+    )
+
+
+def _download_note(name: str, pretrained: str | None) -> str | None:
+    """What to say before a download; None where there is none to expect, or where loading will say what is wrong."""
+    from surgery.catalog import describe
+
+    if pretrained is None or carries_weights(name) or Path(pretrained).is_file():
+        return None
+    try:
+        tags = {tag.tag: tag for tag in describe(name.replace("/", "-")).tags}
+    except ValueError:
+        return None
+    tag = tags.get(pretrained)
+    if tag is None or tag.cached:
+        return None
+    size = "" if tag.download_mb is None else f", about {tag.download_mb} MB"
+    return f"Note: the weights {pretrained} of {name} are not on this machine and will be downloaded{size}"
+
+
+def describe_weights(model: "Model", random_weights: bool) -> str:
+    """The model's weights in words."""
+    if random_weights:
+        return f"random, seed {RANDOM_SEED}"
+    return "embedded" if model.name == "toy" else str(model.pretrained)
+
+
+def split_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """All prompts of all --text options, in order, each once.
+
+    Raises:
+        UsageError: an empty prompt, or a quote that is not closed.
+    """
+    from surgery.prompts import split_prompts
+
+    with usage_errors():
+        return tuple(dict.fromkeys(prompt for text in texts for prompt in split_prompts(text)))
+
+
+def encode_prompts(model: "Model", prompts: Sequence[str], templates: str) -> tuple["Tensor", tuple["PromptCut", ...]]:
+    """Text features (t, d), and the prompts that are longer than the model reads, each of which is announced."""
+    from surgery.text import encode_text
+    from surgery.words import PromptCutWarning, prompt_cut
+
+    cuts = tuple(cut for prompt in prompts if (cut := prompt_cut(model, prompt, templates)) is not None)
+    for cut in cuts:
+        say(f"Note: {cut}")
+    with bar("Encoding prompts", total=len(prompts)) as advance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptCutWarning)
+        return encode_text(model, prompts, templates, progress=lambda done, total: advance(done)), cuts
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) in pixels; None where nothing was given.
+
+    Raises:
+        UsageError: neither a side nor two.
+
+    >>> parse_size("112x224")
+    (112, 224)
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
+    if match is None:
+        raise UsageError(f"Expected --size to be a side in pixels or HEIGHTxWIDTH (224, 224x336), but got {text!r}")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
+    """Title -> method, fitted to the tower: the named ones, or all presets that have a meaning for it.
+
+    Raises:
+        UsageError: a name that is none, a field out of range, or a method without a meaning for the tower.
+    """
+    from surgery import METHODS, TITLES, usable_methods
+    from surgery.dense import fit_method
+
+    if not texts:
+        usable = usable_methods(tower)
+        left_out = [TITLES[name] for name in METHODS if name not in usable]
+        if left_out:
+            say(f"Note: without a meaning for this tower, so left out: {', '.join(left_out)}")
+        return {TITLES[name]: fit_method(tower, method) for name, method in usable.items()}
+    with usage_errors():
+        named = dict(parse_method(part) for part in texts)
+        return {title: fit_method(tower, method) for title, method in named.items()}
+
+
+def parse_method(text: str) -> tuple[str, "Method"]:
+    """A preset, or a variant of one such as "clearclip:alpha=2,residual=1": title and method.
+
+    Raises:
+        ValueError: no such preset or field, or a value out of range.
+
+    >>> parse_method("clearclip:alpha=2")[0]
+    'ClearCLIP, alpha 2'
+    """
+    from surgery import TITLES
+    from surgery.methods import get_method
+
+    name, _, changes = text.strip().partition(":")
+    method = get_method(name)
+    given = dict(_parse_change(method, change) for change in filter(None, changes.split(",")))
+    title = ", ".join([TITLES[name], *(f"{key} {value}" for key, value in given.items())])
+    return title, replace(method, **given)
+
+
+def _parse_change(method: "Method", change: str) -> tuple[str, Any]:
+    key, _, text = (part.strip() for part in change.partition("="))
+    names = [field.name for field in fields(method)]
+    if key not in names or not text:
+        raise ValueError(
+            f"Expected FIELD=VALUE after a method's name, a field of {', '.join(names)}, but got {change!r}"
+        )
+    read, what = _READERS.get(key, (str, "text"))
+    try:
+        return key, read(text)
+    except ValueError as error:
+        raise ValueError(f"Expected {key} to be {what}, but got {text!r}") from error
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("yes", "no", "true", "false"):
+        raise ValueError(text)
+    return text.lower() in ("yes", "true")
+
+
+_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "blocks": (int, "a whole number"),
+    "residual": (float, "a number"),
+    "alpha": (float, "a number"),
+    "mlp": (_yes_or_no, "yes or no"),
+}
