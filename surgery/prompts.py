@@ -125,7 +125,9 @@ def split_prompts(text: str) -> tuple[str, ...]:
     while True:
         item = _ITEM.match(text, position)
         if item is None:
-            raise ValueError(f"Expected a quoted prompt to end with a quote and a comma, but got {text[position:]!r}")
+            raise ValueError(
+                f"Expected a quoted prompt to end with a quote and a comma, but got {text[position:].strip()!r}"
+            )
         quoted = item["quoted"]
         prompt = (item["plain"] if quoted is None else quoted.replace('""', '"')).strip()
         if not prompt:

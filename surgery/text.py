@@ -18,7 +18,7 @@ PROMPTS_A_GROUP = 2048
 """Prompts that are sorted by length, and kept in memory, together."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TokenFeatures:
     """Features of every token of some texts.
 
@@ -124,7 +124,7 @@ def encode_tokens(model: TextModel, texts: Sequence[str], *, cut: bool = False) 
         ids = ids[:, : int(end.max()) + 1]
     # The clone outside of inference mode is an ordinary tensor, which autograd may use later.
     features = _compute_tokens(model, tower, ids).clone()
-    pooled = features[torch.arange(len(texts)), end.to(features.device)]
+    pooled = features[torch.arange(len(texts)), end]
     return TokenFeatures(tuple(texts), ids, end, features, pooled, model.name)
 
 
@@ -165,7 +165,7 @@ def _compute_pooled(model: TextModel, prompts: Sequence[str]) -> Tensor:
     end = tower.pooled_index(ids)
     order = list(_batches(end + 1))
     features = _exact(torch.cat([_pool_cut(tower, ids[rows].to(model.device), end[rows]) for rows in order]))
-    return features[torch.cat(order).argsort().to(features.device)]
+    return features[torch.cat(order).argsort()]
 
 
 def _full_lengths(ids: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def _full_lengths(ids: Tensor) -> Tensor:
 def _pool_cut(tower: TextTower, ids: Tensor, end: Tensor) -> Tensor:
     """ids (n, L), end (n,) -> (n, d), the positions after the last end token left out."""
     x = tower.encode(tower.embed(ids[:, : int(end.max()) + 1]))
-    return tower.project(x[torch.arange(len(ids)), end.to(x.device)])
+    return tower.project(x[torch.arange(len(ids)), end])
 
 
 @torch.inference_mode()

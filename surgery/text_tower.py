@@ -21,7 +21,7 @@ class TextModel(Protocol):
     dtype: torch.dtype
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TextTower:
     """The parts of open_clip's text transformer, in the order in which a prompt passes them.
 

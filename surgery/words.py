@@ -177,14 +177,23 @@ def _character_origins(clean: Callable[[str], str], text: str) -> list[Span]:
     words = clean(text).split()
     front = _count_equal(words, [word for word, _ in parts])
     back = _count_equal(words[front:][::-1], [word for word, _ in parts[front:]][::-1])
-    middle = [span for _, spans in parts[front : len(parts) - back] for span in spans]
-    stretch = (middle[0][0], middle[-1][1]) if middle else (0, len(text))
     known = [spans for _, spans in parts]
+    head, tail = known[:front], known[len(known) - back :]
+    stretch = _trim(text, head[-1][-1][1] if head else 0, tail[0][0][0] if tail else len(text))
     rewritten = [[stretch] * len(word) for word in words[front : len(words) - back]]
     origins: list[Span] = []
-    for spans in (*known[:front], *rewritten, *known[len(known) - back :]):
+    for spans in (*head, *rewritten, *tail):
         origins += [*spans, (spans[-1][1], spans[-1][1])]  # the last one for the space after the word
     return origins
+
+
+def _trim(text: str, start: int, end: int) -> Span:
+    """The stretch without the plain spaces around it, or as it is where there is nothing else."""
+    between = text[start:end]
+    plain = " \t\n\r\f\v"
+    inner = between.strip(plain)
+    left = len(between) - len(between.lstrip(plain))
+    return (start + left, start + left + len(inner)) if inner else (start, end)
 
 
 def _clean_word(clean: Callable[[str], str], source: str, offset: int) -> list[tuple[str, list[Span]]]:
