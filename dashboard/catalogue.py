@@ -64,7 +64,7 @@ def source_of(model: str, weights: str) -> tuple[str, str | None]:
         return _local_source(model.removeprefix(LOCAL))
     if model == TOY:
         return TOY, None
-    info = describe(model)
+    info = _info(model)
     if weights == RANDOM:
         return model, None
     if weights not in {tag.tag for tag in info.tags}:
@@ -82,14 +82,24 @@ def _local_source(entry: str) -> tuple[str, str | None]:
 
 
 @lru_cache(maxsize=1)
-def _supported() -> tuple[ModelInfo, ...]:
-    return tuple(info for info in list_models() if info.supported and info.name != TOY)
+def _names() -> frozenset[str]:
+    return frozenset(info.name for info in list_models())
+
+
+def _info(model: str) -> ModelInfo:
+    """An architecture by name; a name with a scheme, such as "local-dir:", is unknown here and opens no file."""
+    if model not in _names():
+        raise ValueError(
+            f"Expected model to be toy, a local checkpoint or an open_clip architecture, but got {model!r}"
+        )
+    return describe(model)
 
 
 def model_choices() -> list[Choice]:
     """All models of the picker, the toy first, then local checkpoints, then open_clip's by name."""
+    supported = (info for info in list_models() if info.supported and info.name != TOY)
     local = [Choice(f"{LOCAL}{name}", f"{name} · local file") for name in local_entries()]
-    return [Choice(TOY, f"toy · {_millions(describe(TOY))} · embedded"), *local, *map(_choice, _supported())]
+    return [Choice(TOY, f"toy · {_millions(_info(TOY))} · embedded"), *local, *map(_choice, supported)]
 
 
 def _choice(info: ModelInfo) -> Choice:
@@ -105,7 +115,7 @@ def weight_choices(model: str) -> dict[str, str]:
     """Weights -> how they read; empty where the model carries its own."""
     if model == TOY or model.startswith(LOCAL):
         return {}
-    tags = {tag.tag: f"{tag.tag} · {tag_size(tag)}" for tag in describe(model).tags}
+    tags = {tag.tag: f"{tag.tag} · {tag_size(tag)}" for tag in _info(model).tags}
     return tags | {RANDOM: "random weights (no knowledge)"}
 
 
@@ -124,7 +134,7 @@ def default_weights(model: str) -> str:
     """The weights that a freshly chosen model gets: its own, a cached tag, its first tag, or random ones."""
     if model == TOY or model.startswith(LOCAL):
         return ""
-    tags = describe(model).tags
+    tags = _info(model).tags
     return next((tag.tag for tag in tags if tag.cached), tags[0].tag if tags else RANDOM)
 
 
@@ -132,7 +142,7 @@ def missing_download(model: str, weights: str) -> TagInfo | None:
     """The weights that would have to be downloaded first; None where all is here, or where the name is unknown."""
     if weights in ("", RANDOM) or model.startswith(LOCAL):
         return None
-    return next((tag for tag in describe(model).tags if tag.tag == weights and not tag.cached), None)
+    return next((tag for tag in _info(model).tags if tag.tag == weights and not tag.cached), None)
 
 
 def downloaded_bytes() -> int:

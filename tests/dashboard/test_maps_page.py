@@ -1,0 +1,234 @@
+"""The Maps page and the sidebar, without a browser."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dashboard import services
+from dashboard.case import Case, pin_of
+from dashboard.panels.map_exports import maps_exports
+from dashboard.panels.maps import region_note, take_event
+from dashboard.panels.shelf import shelf_cells
+from data.samples import load_sample
+from surgery import METHODS, Method, class_probabilities, dense_features, load_model, similarity
+from tests.dashboard.conftest import component_data, error_texts
+
+SCENE = load_sample("toy-2")
+CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
+
+
+def map_view(app) -> dict:
+    return component_data(app, "clip_theatre_map_view")[0]
+
+
+def test_a_newcomer_sees_all_methods_on_a_made_scene(open_app) -> None:
+    app = open_app()
+    assert not app.exception and not app.error
+    rows = map_view(app)["rows"]
+    case = app.session_state["case"]
+    assert [row["title"] for row in rows] == [f"“{prompt}”" for prompt in case.prompts]
+    assert [cell["title"] for cell in rows[0]["cells"]][:3] == ["CLIP", "MaskCLIP", "CLIP Surgery"]
+    assert all("AUC" in cell["note"] for cell in rows[0]["cells"])
+
+
+def test_maps_are_those_of_the_library_on_one_symmetric_scale(open_app) -> None:
+    sent = map_view(open_app(CASE))
+    model = load_model("toy")
+    trace = model.trace(model.preprocess([SCENE.image.to_pil()]))
+    expected = similarity(dense_features(trace, METHODS["clip_surgery"]), model.encode_text(CASE.prompts))
+    raw = base64.b64decode(sent["rows"][1]["cells"][2]["values"])
+    np.testing.assert_allclose(np.frombuffer(raw, "<f4").reshape(14, 14), expected.patches[0, :, :, 1], atol=1e-5)
+    values = [np.frombuffer(base64.b64decode(c["values"]), "<f4") for row in sent["rows"] for c in row["cells"]]
+    assert np.abs(values).max() <= sent["limit"] <= 1.1 * np.abs(values).max()
+
+
+def test_probabilities_are_the_softmax_of_the_scaled_cosines(open_app) -> None:
+    aside = map_view(open_app(CASE))["aside"]
+    model = load_model("toy")
+    trace = model.trace(model.preprocess([SCENE.image.to_pil()]))
+    cosines = similarity(dense_features(trace, METHODS["clip"]), model.encode_text(CASE.prompts)).cls
+    expected = class_probabilities(cosines, model.logit_scale)[0].numpy()
+    np.testing.assert_allclose([bar["value"] for bar in aside["bars"]], expected, atol=1e-5)
+    assert "softmax" in aside["title"]
+
+
+def test_a_slider_changes_the_free_method_alone(open_app) -> None:
+    app = open_app(CASE)
+    before = map_view(app)["rows"][0]["cells"]
+    next(slider for slider in app.slider if slider.label == "alpha").set_value(3.0).run()
+    after = map_view(app)["rows"][0]["cells"]
+    changed = [b["title"] for b, a in zip(before, after, strict=True) if b["values"] != a["values"]]
+    assert changed == ["custom"]
+    assert app.query_params["custom"] == "vv,5,1,3,0,bicubic"
+
+
+def test_the_address_opens_the_same_view(open_app) -> None:
+    case = Case(
+        image="china",
+        prompts=("a pagoda", "the sky"),
+        methods=("gem", "custom"),
+        custom=Method("kk", 2, 0.5, 2.0, True),
+        feature_surgery=True,
+        difference=True,
+        threshold=0.05,
+        points=True,
+        patch=(3, 4),
+    )
+    app = open_app(case)
+    assert not app.exception and not app.error
+    assert app.session_state["case"] == case
+    sent = map_view(app)
+    assert (sent["patch"], sent["threshold"], sent["unit"]) == ([3, 4], 0.05, "cosine similarity after feature surgery")
+    assert [cell["title"] for cell in sent["rows"][0]["cells"]] == ["GEM", "custom", "CLIP Surgery − CLIP"]
+    assert sent["rows"][0]["cells"][0]["points"]
+
+
+def test_no_prompt_says_what_to_do(open_app) -> None:
+    app = open_app(CASE)
+    app.text_area[0].set_value("").run()
+    assert "Expected prompts to hold at least one text" in error_texts(app)
+    assert "Type at least one prompt" in error_texts(app)
+    app.text_area[0].set_value("grass").run()
+    assert not app.error and app.session_state["case"].prompts == ("grass",)
+
+
+def test_an_empty_prompt_keeps_the_view_and_what_was_typed(open_app) -> None:
+    app = open_app(CASE)
+    app.text_area[0].set_value("a cat,, grass").run()
+    assert "Expected every prompt to be non-empty text" in error_texts(app)
+    assert app.text_area[0].value == "a cat,, grass"
+    assert app.session_state["case"].prompts == CASE.prompts
+
+
+def test_a_long_prompt_says_that_it_was_cut(open_app) -> None:
+    app = open_app(Case(image="toy-2", prompts=("circle " * 200,), methods=("clip",)))
+    assert any("cut" in warning.value for warning in app.warning)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"image": ["toy-99"], "p": ["x"]}, "Expected name to be one of toy-0"),
+        ({"model": ["ViT-Z-9"], "weights": ["random"], "p": ["x"]}, "Expected model to be toy, a local checkpoint or"),
+        ({"model": ["local-dir:/etc"], "p": ["x"]}, "Expected model to be toy, a local checkpoint or"),
+        ({"region": ["object:a dog"], "p": ["x"]}, "Expected region to be one of"),
+        ({"region": ["mask:abc"], "p": ["x"]}, "Expected the mask with SHA-256 abc"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_address_that_cannot_be_shown_says_why(open_app, query: dict, message: str) -> None:
+    app = open_app(query=query)
+    assert message in error_texts(app) and not app.exception
+
+
+def test_a_missing_upload_is_named_by_its_hash(open_app) -> None:
+    app = open_app(Case(image="sha256:" + "ab" * 32, prompts=("x",)))
+    assert not app.exception and not app.error
+    assert any("abababababababab" in info.value for info in app.info)
+
+
+def test_a_parameter_that_makes_no_sense_is_named(open_app) -> None:
+    app = open_app(query={"p": ["grass"], "size": ["huge"]})
+    assert any("size" in warning.value for warning in app.warning) and not app.exception
+
+
+def picture(mode: str = "RGB", kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.radial_gradient("L").resize((90, 60)).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_an_uploaded_image_is_shown_and_its_hash_is_in_the_address(open_app) -> None:
+    app = open_app(CASE)
+    app.file_uploader[0].set_value(("mine.jpg", picture(kind="JPEG"), "image/jpeg")).run()
+    assert not app.exception and not app.error
+    assert app.query_params["image"].startswith("sha256:")
+    assert map_view(app)["photo"]["width"] == 90
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", picture()[:200]], ids=["empty", "text", "cut"])
+def test_a_broken_upload_says_so_and_keeps_the_view(open_app, content: bytes) -> None:
+    app = open_app(CASE)
+    app.file_uploader[0].set_value(("broken.png", content, "image/png")).run()
+    assert "broken.png" in error_texts(app) and "Choose another file" in error_texts(app)
+    assert app.session_state["case"].image == "toy-2" and not app.exception
+
+
+def test_an_uploaded_mask_becomes_the_region(open_app) -> None:
+    app = open_app(CASE)
+    stream = io.BytesIO()
+    Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), 30)).save(stream, "PNG")
+    app.file_uploader[1].set_value(("mask.png", stream.getvalue(), "image/png")).run()
+    assert app.session_state["case"].region.startswith("mask:") and not app.error and not app.exception
+
+
+def test_weights_that_are_not_here_are_offered_not_fetched(open_app) -> None:
+    app = open_app(Case(model="ViT-B-32", weights="laion2b_e16", image="toy-2", prompts=("x",)))
+    assert any("are not on this machine" in info.value and "MB" in info.value for info in app.info)
+    assert {"Download them", "Use random weights", "Back to the toy"} <= {button.label for button in app.button}
+
+
+def test_a_method_that_does_not_fit_says_so_in_its_own_place(open_app) -> None:
+    app = open_app(Case(model="RN50", weights="random", image="toy-2", prompts=("x", "y"), methods=("clip", "gem")))
+    cells = map_view(app)["rows"][0]["cells"]
+    assert cells[0]["error"] == "" and "Expected attention to be one of qk, vv, identity" in cells[1]["error"]
+    assert any("random weights" in warning.value for warning in app.warning)
+
+
+def test_the_clear_button_of_the_case_line(open_app) -> None:
+    app = open_app(CASE)
+    app.button(key="clear region").click().run()
+    assert app.session_state["case"].region == ""
+    assert map_view(app)["rows"][0]["cells"][0]["note"].startswith("mean")
+
+
+def test_events_change_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[dict] = []
+    monkeypatch.setattr("dashboard.panels.maps.state.case", lambda: CASE)
+    monkeypatch.setattr("dashboard.panels.maps.state.update", lambda **change: changes.append(change))
+    take_event({"type": "patch", "row": 1, "column": 2}, grid=(14, 14))
+    take_event({"type": "threshold", "value": 0.25}, grid=(14, 14))
+    take_event({"type": "action", "row": 0, "column": 7}, grid=(14, 14))
+    take_event({"type": "patch", "row": 99, "column": 2}, grid=(14, 14))
+    assert changes == [{"patch": (1, 2)}, {"threshold": 0.25}, {"pins": (pin_of(CASE, 0, "custom"),)}]
+
+
+def test_pinned_maps_are_compared_on_the_shelf(open_app) -> None:
+    case = Case(image="toy-2", prompts=SCENE.prompts, pins=(pin_of(CASE, 0, "clip"), pin_of(CASE, 0, "clip_surgery")))
+    shelf = component_data(open_app(case), "clip_theatre_map_view")[1]
+    titles = [cell["title"] for cell in shelf["rows"][0]["cells"]]
+    assert titles == ["A · CLIP", "B · CLIP Surgery", "A − B"]
+    first, second, difference = (
+        np.frombuffer(base64.b64decode(cell["values"]), "<f4") for cell in shelf["rows"][0]["cells"]
+    )
+    np.testing.assert_allclose(difference, first - second, atol=1e-6)
+
+
+def test_a_single_pin_has_no_difference() -> None:
+    assert len(shelf_cells([pin_of(CASE, 0, "clip")], [np.zeros((2, 2))])) == 1
+
+
+def test_a_note_without_region_is_the_mean() -> None:
+    assert region_note(np.array([[0.5, -1.0]]), None) == "mean −0.250"
+
+
+def test_every_download_holds_the_numbers() -> None:
+    maps = {name: services.maps(CASE, name) for name in ("clip", "gem")}
+    region = services.region(CASE)
+    made = {label: file.make() for label, file in maps_exports(CASE, maps, region).files.items()}
+    table = pd.read_csv(io.BytesIO(made["CSV, a row a patch"]))
+    prompt, method = CASE.prompts[1], "gem"
+    picked = table[(table.method == method) & (table.prompt == prompt)].sort_values(["row", "column"]).value
+    np.testing.assert_allclose(picked.to_numpy().reshape(14, 14), maps[method].patches[:, :, 1], atol=1e-6)
+    arrays = np.load(io.BytesIO(made["NPZ, all arrays"]))
+    np.testing.assert_array_equal(arrays["clip"], maps["clip"].patches)
+    np.testing.assert_array_equal(arrays["foreground"], region.foreground)
+    content = json.loads(made["JSON, settings and measures"])
+    assert content["methods"]["gem"]["blocks"] == 6 and len(content["measures"]) == 2 * len(CASE.prompts)
+    assert Image.open(io.BytesIO(made["PNG"])).size[0] > 300
+    assert b"plotly" in made["HTML, interactive"][:5_000_000]
