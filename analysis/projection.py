@@ -8,6 +8,7 @@ directions of the tokens count: every one is brought to length 1 first, as cosin
             Reduction", arXiv 1802.03426
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,9 @@ COLOURS: tuple[str, ...] = ("region", "nearest_text", "class_name")
 """What a token can be coloured by, besides image, source and layer."""
 
 MIN_TOKENS = 5
+
+# Without OpenMP or TBB, numba ends the process when two threads run its parallel functions at once.
+_UMAP_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,7 +228,7 @@ def _umap(
     """UMAP of unit tokens (n, d) -> (n, dimensions)."""
     from umap import UMAP  # imported here: numba takes seconds, and only this picture needs it
 
-    return UMAP(
+    umap = UMAP(
         n_components=dimensions,
         n_neighbors=min(neighbors, len(tokens) - 1),
         min_dist=min_distance,
@@ -233,7 +237,9 @@ def _umap(
         init="pca",  # spectral, the default, is slower and fails on disconnected neighbourhoods
         random_state=seed,
         n_jobs=1,  # the only choice that a seed allows
-    ).fit_transform(tokens)
+    )
+    with _UMAP_LOCK:
+        return umap.fit_transform(tokens)
 
 
 def _unit_tokens(items: Sequence[TokenSet], dimensions: int) -> np.ndarray:

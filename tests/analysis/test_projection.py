@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def test_umap_keeps_clusters_apart_and_is_fixed_by_its_seed() -> None:
     assert (first.coordinates != other.coordinates).any()
     assert silhouette_score(first.coordinates, first.table["column"] < 3) > 0.5
     assert first.explained_variance is None and (first.method, first.seed) == ("umap", 3)
+
+
+def test_threads_give_the_serial_picture() -> None:
+    item = two_clusters()
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda seed: project_tokens([item], seed=seed).coordinates, (1, 2)))
+    for seed, coordinates in zip((1, 2), together, strict=True):
+        assert (coordinates == project_tokens([item], seed=seed).coordinates).all()
 
 
 @pytest.mark.parametrize("grid", [(1, 5), (2, 4)])
