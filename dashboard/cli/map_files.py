@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dashboard.cli.options import title_of
 from dashboard.overview import overview_png
 from data.images import LoadedImage
 from data.store import write_bytes, write_json, write_npz
@@ -29,7 +30,7 @@ class Request:
     Attributes:
         model: the model.
         weights: what stands for its weights in words.
-        methods: title -> method, fitted to the model's tower.
+        methods: name as it was given -> method, fitted to the model's tower.
         prompts: t texts.
         cuts: those of them that are longer than the model reads.
         templates: name of the sentences around them.
@@ -78,8 +79,8 @@ def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
     pixels = model.preprocess([image.to_pil()], size=request.size_px)
     native = model.tower.grid_for(request.size_px) == tuple(model.tower.native_grid)
     groups: dict[str, dict[str, Method]] = {"bicubic": {}}
-    for title, method in request.methods.items():
-        groups.setdefault("bicubic" if native else method.position_interpolation, {})[title] = method
+    for name, method in request.methods.items():
+        groups.setdefault("bicubic" if native else method.position_interpolation, {})[name] = method
     found: dict[str, DenseFeatures] = {}
     for interpolation, methods in groups.items():
         keep = max((method.blocks for method in methods.values()), default=0)
@@ -88,7 +89,7 @@ def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
         if interpolation == "bicubic":  # CLIP's own
             plain = similarity(dense_features(trace, fit_method(model.tower, METHODS["clip"])), request.text)
     probabilities = class_probabilities(plain.cls, model.logit_scale, model.logit_bias)[0]
-    similarities = [_measure(request, found[title]) for title in request.methods]
+    similarities = [_measure(request, found[name]) for name in request.methods]
     maps = torch.stack([s.patches[0].movedim(-1, 0) for s in similarities])  # (m, t, gh, gw)
     cls = torch.stack([s.cls[0] for s in similarities])
     return ImageMaps(*(values.float().cpu().numpy() for values in (maps, cls, probabilities)))
@@ -115,7 +116,7 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         image.rgb,
         found.maps,
         request.prompts,
-        list(request.methods),
+        [title_of(name) for name in request.methods],
         title=f"Similarity of every patch with each prompt: {image.name}",
         unit=request.unit,
         settings=describe_settings(request),
@@ -176,11 +177,11 @@ def describe_maps(
 
 
 def _measures(request: Request, found: ImageMaps) -> Iterator[dict[str, Any]]:
-    for m, title in enumerate(request.methods):
+    for m, name in enumerate(request.methods):
         for t, prompt in enumerate(request.prompts):
             values = found.maps[m, t]
             yield {
-                "method": title,
+                "method": name,
                 "prompt": prompt,
                 "image": found.cls[m, t],
                 "min": values.min(),

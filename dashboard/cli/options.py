@@ -188,7 +188,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
-    """Title -> method, fitted to the tower: the named ones, or all presets that have a meaning for it.
+    """Name -> method, fitted to the tower: the named ones, or all presets that have a meaning for it.
 
     Raises:
         UsageError: a name that is none, a field out of range, or a method without a meaning for the tower.
@@ -201,29 +201,37 @@ def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
         left_out = [TITLES[name] for name in METHODS if name not in usable]
         if left_out:
             say(f"Note: without a meaning for this tower, so left out: {', '.join(left_out)}")
-        return {TITLES[name]: fit_method(tower, method) for name, method in usable.items()}
+        return {name: fit_method(tower, method) for name, method in usable.items()}
     with usage_errors():
-        named = dict(parse_method(part) for part in texts)
-        return {title: fit_method(tower, method) for title, method in named.items()}
+        return {text.strip(): fit_method(tower, parse_method(text)) for text in texts}
 
 
-def parse_method(text: str) -> tuple[str, "Method"]:
-    """A preset, or a variant of one such as "clearclip:alpha=2,residual=1": title and method.
+def parse_method(text: str) -> "Method":
+    """A preset, or a variant of one such as "clearclip:alpha=2,residual=1".
 
     Raises:
         ValueError: no such preset or field, or a value out of range.
 
-    >>> parse_method("clearclip:alpha=2")[0]
-    'ClearCLIP, alpha 2'
+    >>> parse_method("clip:attention=vv,mlp=no")
+    Method(attention='vv', blocks=1, residual=1.0, alpha=1.0, mlp=False, position_interpolation='bicubic')
     """
-    from surgery import TITLES
     from surgery.methods import get_method
 
     name, _, changes = text.strip().partition(":")
     method = get_method(name)
-    given = dict(_parse_change(method, change) for change in filter(None, changes.split(",")))
-    title = ", ".join([TITLES[name], *(f"{key} {value}" for key, value in given.items())])
-    return title, replace(method, **given)
+    return replace(method, **dict(_parse_change(method, change) for change in filter(None, changes.split(","))))
+
+
+def title_of(name: str) -> str:
+    """How a method given as `name` is written in pictures.
+
+    >>> title_of("clearclip:alpha=2,residual=1")
+    'ClearCLIP, alpha 2, residual 1'
+    """
+    from surgery import TITLES
+
+    preset, *changes = re.split("[:,]", name)
+    return ", ".join([TITLES[preset], *(change.replace("=", " ") for change in changes)])
 
 
 def _parse_change(method: "Method", change: str) -> tuple[str, Any]:
