@@ -23,6 +23,6 @@ def run() -> None:
         st.Page(f"dashboard/pages/{page.file}.py", title=page.title, icon=page.icon, default=index == 0)
         for index, page in enumerate(PAGES)
     ]
-    chosen = st.navigation(pages)
+    chosen = st.navigation(pages, position="top")
     render_sidebar(state.case())
     chosen.run()

@@ -84,20 +84,20 @@ def _region(case: Case) -> list[str]:
 def python_maps(case: Case) -> str:
     """The maps of the Maps page: `maps[method]` is (gh, gw, t)."""
     imports = ["from surgery import METHODS, Method, encode_dense, similarity"]
-    chosen = ", ".join(f"{name!r}: {python_method(case, name)}" for name in case.methods)
-    body = [f"methods = {{{chosen}}}"]
+    chosen = [f"    {name!r}: {python_method(case, name)}," for name in case.methods]
+    body = ["methods = {", *chosen, "}"]
     measure = "similarity(encode_dense(model, pixels, method), text)"
     if case.feature_surgery:
         imports = ["from surgery import METHODS, Method, encode_dense, feature_surgery"]
         single = len(case.prompts) == 1
         redundant = ', redundant=model.encode_text([""])' if single else ""
         measure = f"feature_surgery(encode_dense(model, pixels, method), text{redundant})"
-    body.append(f"maps = {{name: {measure}.patches[0] for name, method in methods.items()}}")
+    body += ["maps = {", f"    name: {measure}.patches[0]  # (gh, gw, t)"]
+    body += ["    for name, method in methods.items()", "}"]
     if case.region:
         imports.append("from analysis import flip_auc")
-        body.append(
-            "aucs = {name: [flip_auc(v[..., t], region) for t in range(len(prompts))] for name, v in maps.items()}"
-        )
+        body += ["aucs = {", "    name: [flip_auc(values[..., t], region) for t in range(len(prompts))]"]
+        body += ["    for name, values in maps.items()", "}"]
     script = python_case(case)
     body_without_trace = tuple(line for line in script.body if not line.startswith("trace = "))
     return join(Script(script.imports, body_without_trace), imports, body)

@@ -44,7 +44,7 @@ class MapView {
 
   async show(data) {
     this.data = data;
-    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, data.aside, data.histogram]);
+    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, !data.aside, data.histogram, data.colour_bar]);
     if (signature !== this.signature) {
       this.signature = signature;
       this.build();
@@ -85,6 +85,8 @@ class MapView {
     const main = element("div", { className: "main" }, ...rows);
     const aside = data.aside ? this.aside() : null;
     (aside ?? main).append(this.foot());
+    this.root.classList.toggle("small", !aside);
+    if (!aside) main.prepend((this.place = element("div", { className: "place" })));
     this.root.replaceChildren(...(aside ? [aside] : []), main);
     this.root.style.setProperty("--region", data.colours.region);
   }
@@ -96,7 +98,8 @@ class MapView {
     this.photoFrame = frame;
     this.photo = photo;
     this.bars = element("div", { className: "bars" });
-    return element("div", { className: "aside" }, element("h4", {}, "Image"), frame.node, this.bars);
+    this.place = element("span", { className: "place" });
+    return element("div", { className: "aside" }, element("h4", {}, "Image", this.place), frame.node, this.bars);
   }
 
   frame(content) {
@@ -151,7 +154,8 @@ class MapView {
     this.strip = element("div", { className: "strip" });
     this.ticks = element("div", { className: "ticks" });
     this.unit = element("h4");
-    return element("div", { className: "foot" }, this.unit, this.strip, this.ticks, ...(this.data.histogram ? this.histogram() : []));
+    const bar = this.data.colour_bar ? [this.unit, this.strip, this.ticks] : [];
+    return element("div", { className: "foot" }, ...bar, ...(this.data.histogram ? this.histogram() : []));
   }
 
   histogram() {
@@ -246,9 +250,10 @@ class MapView {
     }
     const at = this.hovered;
     for (const cell of this.cells) {
-      const text = at ? `${signed(cell.values[at[0] * columns + at[1]])}\nrow ${at[0]}, col ${at[1]}` : cell.spec().note;
-      cell.note.textContent = text;
+      const [first, ...rest] = cell.spec().note.split("\n");
+      cell.note.textContent = [at ? signed(cell.values[at[0] * columns + at[1]]) : first, ...rest].join("\n");
     }
+    this.place.textContent = at ? ` row ${at[0]}, column ${at[1]}` : "";
   }
 
   outlines() {
@@ -259,7 +264,7 @@ class MapView {
   points(points) {
     const { width, height } = this.data.photo;
     const { positive, negative } = this.data.colours;
-    return points.map(([x, y, label]) => vector("ellipse", { class: "point", cx: x, cy: y, rx: width / 48, ry: height / 48, fill: `rgb(${label ? positive : negative})` }));
+    return points.map(([x, y, label]) => vector("ellipse", { class: "point", cx: x, cy: y, rx: width / 64, ry: width / 64, fill: `rgb(${label ? positive : negative})` }));
   }
 
   fill() {

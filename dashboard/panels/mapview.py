@@ -93,6 +93,7 @@ class MapView:
         outline: SVG path of the region in pixels of the image, see `dashboard.regions.outline_path`; "" for none.
         patch: the chosen patch.
         threshold: values below it are hidden; None hides nothing.
+        colour_bar: whether the colour bar is shown; leave it out where several views share one.
         histogram: whether the histogram with the threshold line is shown.
         bars: beside the coloured photograph on the left; None leaves this column out.
         bars_title: above the bars.
@@ -106,6 +107,7 @@ class MapView:
     outline: str = ""
     patch: Patch | None = None
     threshold: float | None = None
+    colour_bar: bool = True
     histogram: bool = False
     bars: tuple[Bar, ...] | None = None
     bars_title: str = ""
@@ -142,6 +144,7 @@ def payload(view: MapView) -> dict[str, Any]:
         "outline": view.outline,
         "patch": None if view.patch is None else list(view.patch),
         "threshold": view.threshold,
+        "colour_bar": view.colour_bar,
         "histogram": view.histogram,
         "aside": _aside(view),
         "colours": {

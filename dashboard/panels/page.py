@@ -28,6 +28,8 @@ from surgery.catalog import TagInfo
 
 T = TypeVar("T")
 
+NO_WEIGHTS = "to be cached or to be downloaded"
+
 EXPECTED = (ValueError, OSError)
 """Errors that say what was wrong with the input; everything else is a defect and shows as one."""
 
@@ -87,11 +89,16 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
         )
     except catalogue.DownloadNeeded as error:
         _offer_download(case, error)
-    except torch.OutOfMemoryError:
-        services.move_to_cpu(case)
-        st.rerun()
+    except torch.OutOfMemoryError as error:
+        if services.runs_on_cpu_instead(case):
+            st.error(f"{plain(str(error))}\n\nChoose a smaller model or input size.")
+        else:
+            services.move_to_cpu(case)
+            st.rerun()
     except EXPECTED as error:
         st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
+        if NO_WEIGHTS in str(error):
+            _render_other_models()
     return None
 
 
@@ -104,7 +111,7 @@ def next_step(error: Exception) -> str:
         "mask": "Upload the mask again in the sidebar, or choose no region.",
         "size": "Choose another input size below the case line.",
         "blocks": "Choose fewer blocks, or leave this method out for this model.",
-        "cached or to be downloaded": "Without a network, choose a model that is marked as here; the toy always is.",
+        NO_WEIGHTS: "Without a network, choose a model that is marked as here; the toy always is.",
     }
     found = (step for word, step in steps.items() if f"Expected {word}" in text or word in text)
     return next(found, "Change the model, image or prompts in the sidebar.")
@@ -185,8 +192,13 @@ def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:
             type="primary",
             on_click=lambda: state.allow_download(case.model, case.weights),
         )
+        _render_other_models()
+
+
+def _render_other_models() -> None:
+    with st.container(horizontal=True):
         st.button("Use random weights", on_click=lambda: state.update(weights=RANDOM))
-        st.button("Back to the toy", on_click=lambda: state.update(model="toy", weights=""))
+        st.button("Back to the toy", on_click=lambda: state.update(model=catalogue.TOY, weights=""))
 
 
 def _render_tools(case: Case, help: str, exports: Exports) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import streamlit as st
 
 from dashboard import events, services, state
-from dashboard.case import Case, Pin, case_of_pin, describe_method, describe_model, method_title
+from dashboard.case import CUSTOM, Case, Pin, case_of_pin, describe_method, describe_model, method_title
 from dashboard.figures import shared_limit
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.page import guarded
+
+LETTERS = "ABCDEF"
 
 Group = tuple[str, tuple[int, int]]
 """What pins must share to lie over one photograph: image and grid."""
@@ -19,7 +21,7 @@ Group = tuple[str, tuple[int, int]]
 
 def render_shelf(case: Case) -> None:
     """The shelf below the grid."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Shelf", anchor=False, width="content")
         if case.pins:
             st.button("Clear the shelf", type="tertiary", on_click=lambda: state.update(pins=()))
@@ -37,12 +39,14 @@ def _render_pins(case: Case) -> None:
     groups: dict[Group, list[int]] = {}
     for index, (pin, values) in enumerate(zip(case.pins, maps, strict=True)):
         groups.setdefault((pin.image, values.shape), []).append(index)
-    for number, members in enumerate(groups.values()):
-        cells = shelf_cells([case.pins[i] for i in members], [maps[i] for i in members])
+    for number, members in enumerate(groups.values(), start=1):
+        cells = shelf_cells({i: (case.pins[i], maps[i]) for i in members})
         view = MapView(
             photo=photo_of(services.image(case_of_pin(case.pins[members[0]]))),
             rows=(Row("", tuple(cells)),),
             limit=limit,
+            unit="cosine similarity",
+            colour_bar=number == len(groups),
         )
         render_map_view(view, key=f"shelf {number}", on_event=partial(_take_event, members))
 
@@ -52,17 +56,22 @@ def pinned_map(pin: Pin) -> np.ndarray:
     return services.maps(case_of_pin(pin), pin.method).patches[:, :, pin.prompt]
 
 
-def shelf_cells(pins: list[Pin], maps: list[np.ndarray]) -> list[Cell]:
-    """Pinned maps of one image and grid, named A, B, ..., and A - B after them where there are two. Pure."""
+def shelf_cells(pinned: Mapping[int, tuple[Pin, np.ndarray]]) -> list[Cell]:
+    """Pinned maps of one image and grid, and after them the difference of the first two. Pure.
+
+    Args:
+        pinned: place on the shelf -> pin and its values; the place gives it its letter.
+    """
     cells = []
-    for letter, pin, values in zip("ABCDEFGH", pins, maps, strict=False):
-        method = method_title(pin.method) if pin.method != "custom" else describe_method(pin.custom)
+    for place, (pin, values) in pinned.items():
+        method = method_title(pin.method) if pin.method != CUSTOM else describe_method(pin.custom)
         surgery = " + feature surgery" if pin.feature_surgery else ""
         size = f" at {pin.size} px" if pin.size else ""
         note = f"{describe_model(pin.model, pin.weights)}{size}\n“{pin.prompts[pin.prompt]}”"
-        cells.append(Cell(f"{letter} · {method}{surgery}", values, note=note, action="unpin"))
-    if len(maps) > 1:
-        cells.append(Cell("A − B", maps[0] - maps[1], note="first minus second"))
+        cells.append(Cell(f"{LETTERS[place]} · {method}{surgery}", values, note=note, action="unpin"))
+    if len(pinned) > 1:
+        (a, (_, first)), (b, (_, second)) = list(pinned.items())[:2]
+        cells.append(Cell(f"{LETTERS[a]} − {LETTERS[b]}", first - second))
     return cells
 
 

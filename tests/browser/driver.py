@@ -63,7 +63,7 @@ def open_page(page: Page, url: str, path: str = "", **query: str | list[str]) ->
 
 
 def wait_until_idle(page: Page) -> None:
-    """Waits until the server has run the script and the browser has drawn what came back."""
+    """Waits until the server has run the script and the browser has drawn what came back, and stays so for a moment."""
     page.wait_for_selector('[data-testid="stApp"]', timeout=WAIT_MS)
     page.wait_for_function(
         """() => {
@@ -71,12 +71,15 @@ def wait_until_idle(page: Page) -> None:
             const has = (...names) => names.some((name) => document.querySelector(name));
             const busy = has('[data-testid="stSpinner"]', '[data-testid="stAppSkeleton"]', '[data-stale="true"]');
             const drawn = has('[data-testid="stMain"] [data-testid="stVerticalBlock"]');
-            return app?.dataset.testScriptState === 'notRunning' && app?.dataset.testConnectionState === 'CONNECTED'
-                && drawn && !busy;
+            const idle = app?.dataset.testScriptState === 'notRunning'
+                && app?.dataset.testConnectionState === 'CONNECTED' && drawn && !busy;
+            if (!idle) window.idleSince = undefined;
+            else window.idleSince ??= performance.now();
+            return idle && performance.now() - window.idleSince > 350;
         }""",
         timeout=WAIT_MS,
     )
-    page.wait_for_timeout(150)
+    page.evaluate("window.idleSince = undefined")
 
 
 def expect_no_exception(page: Page) -> None:

@@ -210,7 +210,7 @@ def test_pinned_maps_are_compared_on_the_shelf(open_app) -> None:
 
 
 def test_a_single_pin_has_no_difference() -> None:
-    assert len(shelf_cells([pin_of(CASE, 0, "clip")], [np.zeros((2, 2))])) == 1
+    assert [cell.title for cell in shelf_cells({2: (pin_of(CASE, 0, "clip"), np.zeros((2, 2)))})] == ["C · CLIP"]
 
 
 def test_a_note_without_region_is_the_mean() -> None:

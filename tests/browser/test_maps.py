@@ -1,0 +1,173 @@
+"""The Maps page as a visitor meets it, in a real Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.driver import drag_slider, expect_no_exception, map_values, maps, open_page, wait_until_idle
+from tests.browser.server import Server
+
+
+@pytest.fixture
+def maps_page(page: Page, server: Server) -> Page:
+    """The Maps page of a newcomer, at rest."""
+    open_page(page, server.url)
+    return page
+
+
+def test_the_first_picture_appears_without_an_error(maps_page: Page) -> None:
+    expect_no_exception(maps_page)
+    values = map_values(maps_page)
+    assert len({title for _, title in values}) == 8
+    assert len(values) == 8 * len({row for row, _ in values})
+    pixels = "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    assert sum(maps(maps_page).first.locator("canvas").evaluate(pixels)) > 100_000
+
+
+def test_alpha_changes_the_free_method_and_the_address(maps_page: Page) -> None:
+    before = map_values(maps_page)
+    drag_slider(maps_page, "alpha", 6)
+    wait_until_idle(maps_page)
+    expect(maps_page).to_have_url(re.compile(r"custom=vv%2C5%2C1%2C1\.3"))
+    wait_until_idle(maps_page)
+    after = map_values(maps_page)
+    assert {title for (row, title) in before if before[row, title] != after[row, title]} == {"custom"}
+
+
+def test_a_reload_and_a_pasted_link_show_the_same_view(maps_page: Page, server: Server) -> None:
+    drag_slider(maps_page, "residual", -4)
+    wait_until_idle(maps_page)
+    maps(maps_page).first.click()
+    wait_until_idle(maps_page)
+    values, address = map_values(maps_page), maps_page.url
+    maps_page.reload()
+    wait_until_idle(maps_page)
+    assert map_values(maps_page) == values
+    other = maps_page.context.new_page()
+    other.goto(address)
+    wait_until_idle(other)
+    assert map_values(other) == values
+    expect(other.get_by_role("button", name=re.compile("patch row"))).to_be_visible()
+
+
+def test_hovering_a_patch_shows_its_value_in_every_map(maps_page: Page) -> None:
+    maps(maps_page).first.hover(position={"x": 10, "y": 10})
+    notes = maps_page.locator(".note").all_inner_texts()
+    assert all(re.match(r"[+−]\d\.\d{3}\nAUC", note) for note in notes), notes
+    expect(maps_page.locator(".place").first).to_have_text("row 1, column 1")
+
+
+def test_a_click_and_the_keyboard_choose_a_patch(maps_page: Page) -> None:
+    box = maps(maps_page).first.bounding_box()
+    maps(maps_page).first.click(position={"x": box["width"] * 5.5 / 14, "y": box["height"] * 7.5 / 14})
+    wait_until_idle(maps_page)
+    expect(maps_page.get_by_role("button", name=re.compile("patch row 7, column 5"))).to_be_visible()
+    maps(maps_page).nth(1).focus()
+    for key in ("Escape", "ArrowDown", "ArrowLeft", "Enter"):
+        maps_page.keyboard.press(key)
+    wait_until_idle(maps_page)
+    expect(maps_page.get_by_role("button", name=re.compile("patch row 8, column 4"))).to_be_visible()
+    maps_page.get_by_role("button", name=re.compile("patch row 8, column 4")).click()
+    wait_until_idle(maps_page)
+    expect(maps_page.get_by_role("button", name=re.compile("patch row"))).to_have_count(0)
+
+
+def test_dragging_the_threshold_hides_and_is_kept(maps_page: Page) -> None:
+    plot = maps_page.locator(".plot")
+    box = plot.bounding_box()
+    maps_page.mouse.move(box["x"] + 3, box["y"] + 20)
+    maps_page.mouse.down()
+    maps_page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 20, steps=4)
+    maps_page.mouse.up()
+    wait_until_idle(maps_page)
+    expect(maps_page).to_have_url(re.compile("threshold="))
+    expect(maps_page.locator(".reading")).to_contain_text("of all values")
+    maps_page.get_by_role("button", name="clear", exact=True).click()
+    wait_until_idle(maps_page)
+    expect(maps_page).not_to_have_url(re.compile("threshold="))
+
+
+def test_pinned_maps_stay_while_the_image_changes(maps_page: Page) -> None:
+    for method in ("CLIP", "custom"):
+        cell = maps_page.locator(f'[data-testid="map"][data-title="{method}"]').first
+        cell.hover()
+        cell.get_by_role("button", name=re.compile("^pin")).click()
+        wait_until_idle(maps_page)
+    shelf = [mean for (row, title), mean in map_values(maps_page).items() if not row]
+    assert len(shelf) == 3
+    maps_page.get_by_role("button", name="scene 4").click()
+    wait_until_idle(maps_page)
+    expect(maps_page.get_by_text("scene 4", exact=True)).to_be_visible()
+    assert [mean for (row, _), mean in map_values(maps_page).items() if not row] == shelf
+    expect_no_exception(maps_page)
+
+
+def test_prompts_and_methods_make_the_grid(maps_page: Page) -> None:
+    maps_page.get_by_role("textbox", name="Prompts, separated by commas").fill("a red circle, <b>grass</b>")
+    maps_page.keyboard.press("Control+Enter")
+    wait_until_idle(maps_page)
+    maps_page.get_by_role("button", name="GEM", exact=True).click()
+    wait_until_idle(maps_page)
+    values = map_values(maps_page)
+    assert {row for row, _ in values} == {"“a red circle”", "“<b>grass</b>”"}
+    assert "GEM" not in {title for _, title in values}
+
+
+def test_an_uploaded_photograph_is_shown_and_a_broken_file_is_not(
+    maps_page: Page, shared: Path, tmp_path: Path
+) -> None:
+    photograph = sorted((shared / "data" / "coco_pan200" / "images").iterdir())[0]
+    upload = maps_page.locator('[data-testid="stFileUploaderDropzoneInput"]').first
+    upload.set_input_files(photograph)
+    expect(maps_page).to_have_url(re.compile("image=sha256"), timeout=60_000)
+    wait_until_idle(maps_page)
+    expect_no_exception(maps_page)
+    shown = map_values(maps_page)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image at all")
+    upload.set_input_files(broken)
+    expect(maps_page.get_by_text("Choose another file")).to_be_visible()
+    wait_until_idle(maps_page)
+    assert map_values(maps_page) == shown
+
+
+def test_a_link_to_somebody_elses_upload_says_which_image_is_missing(page: Page, server: Server) -> None:
+    open_page(page, server.url, image="sha256:" + "0123456789abcdef" * 4, p="grass")
+    expect(page.get_by_text("0123456789abcdef…")).to_be_visible()
+    expect_no_exception(page)
+
+
+def test_two_visitors_with_different_models_get_their_own_maps(page: Page, server: Server) -> None:
+    other = page.context.browser.new_context().new_page()
+    page.goto(f"{server.url}/?image=toy-3&p=grass&methods=clip")
+    other.goto(f"{server.url}/?image=toy-3&p=grass&methods=clip&model=ViT-S-32-alt&weights=random")
+    wait_until_idle(page)
+    wait_until_idle(other)
+    here, there = map_values(page), map_values(other)
+    assert len(here) == len(there) == 1 and here != there
+    other.reload()
+    wait_until_idle(other)
+    assert map_values(other) == there
+    other.context.close()
+
+
+def test_the_first_picture_takes_less_than_two_megabytes(page: Page, server: Server) -> None:
+    received: list[int] = []
+
+    def count(socket) -> None:
+        socket.on("framereceived", lambda frame: received.append(len(frame)))
+
+    page.on("websocket", count)
+    open_page(page, server.url)
+    assert 20_000 < sum(received) < 2_000_000
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720)])
+def test_nothing_runs_out_of_the_window(maps_page: Page, width: int, height: int) -> None:
+    maps_page.set_viewport_size({"width": width, "height": height})
+    wait_until_idle(maps_page)
+    box = maps(maps_page).nth(7).bounding_box()
+    assert box["x"] + box["width"] <= width and box["y"] < height
+    assert maps_page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
