@@ -206,21 +206,42 @@ def outlier_tokens(norms: StreamMeasure, threshold: float = OUTLIER_THRESHOLD) -
 
     Source: Darcet et al. 2023, arXiv 2309.16588, section 2.1, with a robust z-score in place of a fixed cut-off.
     """
-    if norms.quantity != "L2 norm":
-        raise ValueError(f"Expected norms to be from compute_norms, but got a measure of {norms.quantity}")
     if not threshold > 0:
         raise ValueError(f"Expected threshold to be above 0, but got {threshold}")
-    stream = np.concatenate([norms.residual, norms.output[None]])  # (L + 1, b, tokens)
-    patches = stream[..., -norms.grid[0] * norms.grid[1] :].astype(np.float64)
-    median = np.median(patches, axis=-1, keepdims=True)
-    deviation = MAD_TO_STD * np.median(np.abs(patches - median), axis=-1, keepdims=True)
-    # After ln_pre all norms are nearly equal; the floor keeps a difference of a few percent from standing out.
-    scores = (patches - median) / np.maximum(deviation, MIN_DEVIATION * median + np.finfo(np.float64).tiny)
+    scores = norm_scores(norms)
+    patches = _patch_norms(norms)
     found = [
         OutlierToken(int(i), int(l), *divmod(int(p), norms.grid[1]), float(patches[l, i, p]), float(scores[l, i, p]))
         for l, i, p in zip(*np.nonzero(scores > threshold), strict=True)
     ]
     return tuple(sorted(found, key=lambda token: (token.image, token.block, -token.score)))
+
+
+def norm_scores(norms: StreamMeasure) -> np.ndarray:
+    """How far the norm of every patch stands out among the patches of its image, see `OutlierToken.score`.
+
+    Args:
+        norms: from `compute_norms`.
+
+    Returns:
+        (L + 1, b, gh * gw) float64 for the residual streams x_0 to x_L.
+
+    Raises:
+        ValueError: the measure is not of norms.
+    """
+    if norms.quantity != "L2 norm":
+        raise ValueError(f"Expected norms to be from compute_norms, but got a measure of {norms.quantity}")
+    patches = _patch_norms(norms)
+    median = np.median(patches, axis=-1, keepdims=True)
+    deviation = MAD_TO_STD * np.median(np.abs(patches - median), axis=-1, keepdims=True)
+    # After ln_pre all norms are nearly equal; the floor keeps a difference of a few percent from standing out.
+    return (patches - median) / np.maximum(deviation, MIN_DEVIATION * median + np.finfo(np.float64).tiny)
+
+
+def _patch_norms(norms: StreamMeasure) -> np.ndarray:
+    """Norms of the patches in the residual stream, (L + 1, b, gh * gw) float64."""
+    stream = np.concatenate([norms.residual, norms.output[None]])  # (L + 1, b, tokens)
+    return stream[..., -norms.grid[0] * norms.grid[1] :].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ The default grid is the alpha sweep of ClearCLIP (Lan et al. 2024, arXiv 2407.12
 X_attn in the last block, and as its last point the limit that the paper takes, the residual dropped altogether.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 
@@ -18,6 +18,7 @@ from data.datasets import Sample
 from surgery import Method, Model, iterate_dense_features, similarity
 from surgery.dense import fit_method
 from surgery.towers import Tower
+from surgery.trace import Trace
 
 METRICS = ("contrast", "score_contrast", "flip_auc", "iou")
 POINT = ("kind", "blocks", "residual", "alpha", "mlp")
@@ -169,11 +170,32 @@ def _iterate(
         pixels, regions = opened
         trace = model.trace(pixels, methods[0].position_interpolation, keep=max(m.blocks for m in methods))
         text = _encode(model, list(regions), templates, encoded)
-        for features in iterate_dense_features(trace, methods):
-            maps = similarity(features, text).patches[0].movedim(-1, 0).cpu().numpy()  # (t, gh, gw)
-            for (name, region), values in zip(regions.items(), maps, strict=True):
-                figures = _measure(values, region)
-                yield SweepRow(sample.name, name, features.method, *figures, trace.grid, templates, model.name)
+        yield from measure_trace(trace, methods, text, regions, image=sample.name, templates=templates)
+
+
+def measure_trace(
+    trace: Trace,
+    methods: Iterable[Method],
+    text: torch.Tensor,
+    regions: Mapping[str, Region],
+    *,
+    image: str = "",
+    templates: str = "none",
+) -> Iterator[SweepRow]:
+    """The rows of one image, from a pass that is already recorded.
+
+    Args:
+        trace: one image, the blocks that the methods need kept.
+        methods: the points, for example `SweepGrid().methods(trace.tower)`.
+        text: (t, d) text features, one for each region.
+        regions: name of the class -> where its map should light up, in the order of `text`.
+        image: name of the image, for the rows.
+        templates: name of the prompt templates, for the rows.
+    """
+    for features in iterate_dense_features(trace, methods):
+        maps = similarity(features, text).patches[0].movedim(-1, 0).cpu().numpy()  # (t, gh, gw)
+        for (name, region), values in zip(regions.items(), maps, strict=True):
+            yield SweepRow(image, name, features.method, *_measure(values, region), trace.grid, templates, trace.model)
 
 
 def open_sample(

@@ -12,12 +12,26 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import urlencode
 
-from dashboard.case import CUSTOM, MAX_PINS, SCALES, TEMPLATES, Case, Pin
+from dashboard.case import (
+    COLOURS,
+    CUSTOM,
+    MAX_PINS,
+    MEASURES,
+    PROJECTIONS,
+    RAMPS,
+    SCALES,
+    TEMPLATES,
+    TOKENS_OF,
+    Case,
+    Pin,
+)
 from surgery import METHODS, Method
+from surgery.attention import KINDS
 
 MAX_TEXT = 2000
 MAX_PROMPTS = 40
 MAX_SIZE_PX = 2048
+MAX_PATCHES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,45 @@ def _methods(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_choice(*METHODS, CUSTOM)(name) for name in value.split(",") if name))
 
 
+def _block_or_method(value: str) -> str:
+    return str(_natural(value)) if value.isdecimal() else _choice(*METHODS, CUSTOM)(value)
+
+
+def write_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, those in a row as one range.
+
+    >>> write_ranges((3, 4, 5, 9))
+    '3-5,9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def read_ranges(value: str) -> tuple[int, ...]:
+    """The inverse of `write_ranges`.
+
+    Raises:
+        ValueError: no natural numbers, or one of `MAX_PATCHES` or above.
+    """
+    numbers: set[int] = set()
+    for run in value.split(","):
+        first, dash, last = run.partition("-")
+        end = _natural(last if dash else first)
+        if end >= MAX_PATCHES:
+            raise ValueError(f"Expected patches to be below {MAX_PATCHES}, but got {end}")
+        numbers.update(range(_natural(first), end + 1))
+    return tuple(sorted(numbers))
+
+
+def _kinds(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_choice(*KINDS)(kind) for kind in value.split(",") if kind))
+
+
 def write_method(method: Method) -> str:
     """ "vv,5,1,1,0,bicubic" for a method, in the order of its fields."""
     return ",".join(_write_number(v) if isinstance(v, bool | int | float) else v for v in asdict(method).values())
@@ -164,6 +217,19 @@ FIELDS: dict[str, Field] = {
     "layer": _optional("block", _natural),
     "head": _optional("head", _natural),
     "word": _optional("word", _natural),
+    "measure": _plain("measure", _choice(*MEASURES)),
+    "gradients": _switch("gradients"),
+    "tokens_of": _plain("tokens", _choice(*TOKENS_OF)),
+    "overlay": Field("overlay", list, lambda values: tuple(_block_or_method(value) for value in values)),
+    "projection": _plain("projection", _choice(*PROJECTIONS)),
+    "colour": _plain("colour", _choice(*COLOURS)),
+    "lit": Field("lit", lambda lit: [write_ranges(lit)], _one(read_ranges)),
+    "prompt": _plain("prompt"),
+    "component": _plain("component"),
+    "ablate": _switch("ablate"),
+    "kinds": Field("kinds", lambda kinds: [",".join(kinds)], _one(_kinds)),
+    "ramp": _plain("ramp", _choice(*RAMPS)),
+    "struck": _plain("struck"),
     "methods": Field("methods", lambda names: [",".join(names)], _one(_methods)),
     "custom": Field("custom", lambda method: [write_method(method)], _one(read_method)),
     "method_a": _plain("a", _choice(*METHODS, CUSTOM)),

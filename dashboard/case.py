@@ -16,7 +16,14 @@ UPLOAD = "sha256:"
 FIRST_CUSTOM = Method(attention="vv", blocks=5, mlp=False)
 
 SCALES = ("signed", "minmax")
+RAMPS = ("linear", "root", "log")
+"""How the colour of an attention weight follows its size."""
+
 TEMPLATES = ("none", "photo", "clip_surgery", "imagenet")
+MEASURES = ("left_out", "tokens", "cosine")
+TOKENS_OF = ("block", "method", "all_blocks")
+PROJECTIONS = ("pca", "umap")
+COLOURS = ("region", "nearest", "source")
 MAX_PINS = 6
 
 Patch = tuple[int, int]
@@ -62,7 +69,24 @@ class Case:
             "polygon:x0,y0,x1,y1,...", in pixels of the image.
         patch: row and column of the chosen patch.
         layer, head: chosen block and head from 0; None for the page's own choice, and for the mean of the heads.
-        word: index of the chosen word of the caption.
+        word: position of the chosen word in the caption: 0 is the start token, 1 the first word, and after the last
+            word comes the end token; None for the page's own choice.
+        measure: how Words measures relevance: "left_out" (leave one word out), "tokens" (the tokens' own maps after
+            feature surgery) or "cosine" (without it).
+        gradients: whether Words shows integrated gradients.
+        tokens_of: what Space lays out: the residual stream after a "block", the features of a "method", or
+            "all_blocks" one after the other.
+        overlay: what Space lays out beside it: numbers of blocks and names of methods.
+        projection: "pca" or "umap".
+        colour: what Space colours by: "region", "nearest" (prompt) or "source" (block or method).
+        lit: patches lit up by a lasso or a box, counted row by row, ascending.
+        prompt: the text that Flip and Layers examine; "" for the page's own choice, see `examined_prompt`.
+        component: label of the chosen component, see `analysis.Component.label`; it counts where it agrees with layer
+            and head.
+        ablate: whether Flip also shows the map without the chosen component.
+        kinds: kinds of attention that Affinity compares, see `surgery.attention.parse_kind`.
+        ramp: one of `RAMPS`.
+        struck: the label that Redundancy strikes out; it counts while it is one of the prompts, "" for none.
         methods: methods shown, in order; names of `surgery.METHODS` or "custom".
         custom: the method behind "custom".
         method_a, method_b: the two that are compared, A - B.
@@ -86,6 +110,19 @@ class Case:
     layer: int | None = None
     head: int | None = None
     word: int | None = None
+    measure: str = "left_out"
+    gradients: bool = True
+    tokens_of: str = "block"
+    overlay: tuple[str, ...] = ()
+    projection: str = "pca"
+    colour: str = "region"
+    lit: tuple[int, ...] = ()
+    prompt: str = ""
+    component: str = ""
+    ablate: bool = False
+    kinds: tuple[str, ...] = ("qk", "vv", "qq", "kk")
+    ramp: str = "root"
+    struck: str = ""
     methods: tuple[str, ...] = (*METHODS, CUSTOM)
     custom: Method = FIRST_CUSTOM
     method_a: str = "clip_surgery"
@@ -120,6 +157,24 @@ def method_of(case: Case | Pin, name: str) -> Method:
 def method_title(name: str) -> str:
     """How a method is written on every page."""
     return TITLES.get(name, name)
+
+
+def examinable_prompts(case: Case) -> tuple[str, ...]:
+    """The texts that can be examined: the phrase of an object region first, then the prompts."""
+    kind, _, phrase = case.region.partition(":")
+    return tuple(dict.fromkeys(((phrase,) if kind == "object" else ()) + case.prompts))
+
+
+def examined_prompt(case: Case) -> str:
+    """The text under examination: the chosen one, else the region's own phrase, else the first prompt.
+
+    Raises:
+        ValueError: there is neither a prompt nor an object region.
+    """
+    choices = examinable_prompts(case)
+    if not choices:
+        raise ValueError("Expected prompts to hold at least one text, but got none")
+    return case.prompt if case.prompt in choices else choices[0]
 
 
 def describe_method(method: Method) -> str:
@@ -209,6 +264,8 @@ def fit_case(
     changes: dict[str, object] = {}
     if case.patch is not None and not (0 <= case.patch[0] < grid[0] and 0 <= case.patch[1] < grid[1]):
         changes["patch"] = None
+    if any(index >= grid[0] * grid[1] for index in case.lit):
+        changes["lit"] = ()
     if case.layer is not None and not 0 <= case.layer < depth:
         changes["layer"] = None
     if case.head is not None and not 0 <= case.head < heads:

@@ -22,4 +22,8 @@ class PageInfo:
     icon: str
 
 
-PAGES: tuple[PageInfo, ...] = (PageInfo("maps", "Maps", ":material/grid_view:"),)
+PAGES: tuple[PageInfo, ...] = (
+    PageInfo("maps", "Maps", ":material/grid_view:"),
+    PageInfo("flip", "Flip", ":material/flip:"),
+    PageInfo("layers", "Layers", ":material/layers:"),
+)

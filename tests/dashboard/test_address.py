@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.address import FIELDS, from_query, read_method, to_link, to_query, write_method
-from dashboard.case import CUSTOM, MAX_PINS, SCALES, TEMPLATES, Case, Pin
+from dashboard.case import (
+    COLOURS,
+    CUSTOM,
+    MAX_PINS,
+    MEASURES,
+    PROJECTIONS,
+    SCALES,
+    TEMPLATES,
+    TOKENS_OF,
+    Case,
+    Pin,
+)
 from surgery import METHODS, Method
 from surgery.attention import KINDS
 from surgery.methods import POSITION_INTERPOLATIONS
@@ -54,6 +65,16 @@ cases = st.builds(
     layer=st.none() | naturals,
     head=st.none() | naturals,
     word=st.none() | naturals,
+    measure=st.sampled_from(MEASURES),
+    gradients=st.booleans(),
+    tokens_of=st.sampled_from(TOKENS_OF),
+    overlay=st.lists(naturals.map(str) | names, unique=True).map(tuple),
+    projection=st.sampled_from(PROJECTIONS),
+    colour=st.sampled_from(COLOURS),
+    lit=st.sets(st.integers(0, 2500)).map(lambda lit: tuple(sorted(lit))),
+    prompt=texts,
+    component=texts,
+    ablate=st.booleans(),
     methods=st.lists(names, unique=True).map(tuple),
     custom=methods,
     method_a=names,
@@ -93,6 +114,10 @@ def test_defaults_are_left_out_of_the_link() -> None:
     [
         ("patch", "7"),
         ("patch", "-1,3"),
+        ("lit", "3-"),
+        ("lit", "0-999999999999"),
+        ("overlay", "unknown"),
+        ("measure", "loud"),
         ("block", "two"),
         ("custom", "vv,0,1,1,0,bicubic"),
         ("custom", "vv,1,nan,1,0,bicubic"),

@@ -1,0 +1,298 @@
+"""Figures of a `FlipReport`: where the sign turns, which component writes it, what removing it does, what methods do.
+
+Every figure takes the report alone. `chosen` marks a component; point i of the figure's first trace belongs to entry i
+of the function that is named beside it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.decomposition import Component
+from analysis.flips import FlipReport
+from dashboard.figures.theme import (
+    DIVERGING,
+    NEGATIVE,
+    NEUTRAL,
+    POSITIVE,
+    SERIES_COLOURS,
+    apply_theme,
+    escape,
+    method_colour,
+    shared_limit,
+)
+from surgery import TITLES
+
+DIMMED = 0.45
+NAMED_POINTS = 8
+KIND_MARKS = {
+    "attention": ("circle", SERIES_COLOURS[0], "attention of a block"),
+    "head": ("circle-open", SERIES_COLOURS[0], "one head"),
+    "mlp": ("square", SERIES_COLOURS[1], "MLP of a block"),
+}
+"""Kind of component -> marker, colour, name in the legend."""
+
+
+def waterfall_components(report: FlipReport) -> tuple[Component, ...]:
+    """Component of every bar of `plot_waterfall` but the last, which is the total."""
+    return report.blame.merged().components
+
+
+def plot_waterfall(report: FlipReport, chosen: Component | None = None) -> go.Figure:
+    """The contrast of the CLIP map as a sum: one bar per block's attention and MLP, from the embedding to the total.
+
+    Args:
+        report: any report.
+        chosen: the marked component.
+    """
+    merged = report.blame.merged()
+    terms = merged.contrast(report.region)[0, :, 0]  # (k,)
+    after = np.cumsum(terms)
+    opacity = [1.0 if chosen in (None, part) else DIMMED for part in merged.components]
+    bars = go.Bar(
+        x=[*merged.labels, "total"],
+        base=[*(after - terms), 0.0],
+        y=[*terms, after[-1]],
+        marker={"color": [*map(_sign_colour, terms), NEUTRAL], "opacity": [*opacity, 1.0]},
+        customdata=[*after, after[-1]],
+        hovertemplate="%{x}: %{y:+.3f}<br>sum so far %{customdata:+.3f}<extra></extra>",
+    )
+    figure = apply_theme(go.Figure(bars), "Who writes the contrast: blame per component", 300)
+    figure.update_layout(showlegend=False, bargap=0.25, clickmode="event+select")
+    figure.update_xaxes(
+        title="component (a: attention, m: MLP)", type="category", tickangle=-45 if len(terms) > 9 else 0
+    )
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    return figure
+
+
+def lens_component(index: int) -> Component:
+    """What wrote point `index` of `plot_lens` last: the embedding, or a block's attention and MLP."""
+    return Component("embedding") if index == 0 else Component("attention", index - 1)
+
+
+def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
+    """Contrast of the logit lens over depth, with the depth at which the sign turns.
+
+    Args:
+        report: any report; a ResNet has no logit lens, and the figure says so.
+        layer: the chosen block, marked.
+    """
+    figure = apply_theme(go.Figure(), "Contrast read out after every block (logit lens)", 300)
+    values = report.lens_contrast
+    if not len(values):
+        return _say(figure, "A ResNet has one block, its attention pool,<br>and so no logit lens.")
+    names = ["embedding", *(f"block {l}" for l in range(len(values) - 1))]
+    sizes = [13 if layer is not None and index == layer + 1 else 8 for index in range(len(values))]
+    line = go.Scatter(
+        x=np.arange(len(values)),
+        y=values,
+        mode="lines+markers",
+        line={"color": NEUTRAL, "width": 2},
+        marker={"color": [*map(_sign_colour, values)], "size": sizes, "opacity": 1},
+        text=names,
+        hovertemplate="after %{text}: %{y:+.3f}<extra></extra>",
+    )
+    figure.add_trace(line)
+    if report.turning_layer is not None:
+        figure.add_vline(
+            x=report.turning_layer - 0.5,
+            line={"color": NEUTRAL, "dash": "dot"},
+            annotation={"text": f"sign turns in block {report.turning_layer - 1}", "font": {"size": 11}},
+            annotation_position="top left" if report.turning_layer > len(values) / 2 else "top right",
+        )
+    figure.update_layout(showlegend=False)
+    step = max(1, round(len(values) / 13))
+    ticks = list(range(0, len(values), step))
+    figure.update_xaxes(
+        title="read out after", tickvals=ticks, ticktext=["emb." if t == 0 else str(t - 1) for t in ticks]
+    )
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    return figure
+
+
+def heads_components(report: FlipReport) -> tuple[Component, ...]:
+    """Component of every marker of `plot_heads`: per block its heads, then its MLP."""
+    kept = (c for c in report.blame.components if c.kind in ("head", "mlp"))
+    return tuple(sorted(kept, key=lambda c: (c.block, c.kind != "head", c.head or 0)))
+
+
+def plot_heads(report: FlipReport, chosen: Component | None = None) -> go.Figure:
+    """Blame of every head and MLP: blocks x heads on one signed scale. Trace 0 are clickable markers over the cells.
+
+    Args:
+        report: any report.
+        chosen: the marked component; the attention of a block marks all its heads.
+    """
+    parts = heads_components(report)
+    terms = dict(zip(report.blame.components, report.blame.contrast(report.region)[0, :, 0], strict=True))
+    columns = 1 + max((c.head for c in parts if c.kind == "head"), default=-1)
+    rows = 1 + max(c.block for c in parts)
+    has_mlp = any(c.kind == "mlp" for c in parts)
+    grid = np.full((rows, columns + has_mlp), np.nan)
+    for part in parts:
+        grid[part.block, _column(part, columns)] = terms[part]
+    limit = shared_limit([grid])
+    clear = {"marker": {"opacity": 0}}
+    markers = go.Scatter(
+        x=[_column(c, columns) for c in parts],
+        y=[c.block for c in parts],
+        mode="markers",
+        marker={"opacity": 0, "size": 14},
+        selected=clear,
+        unselected=clear,
+        text=[f"{describe_component(c)}: {terms[c]:+.4f}" for c in parts],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    heat = go.Heatmap(
+        z=grid.astype(np.float32),
+        colorscale=DIVERGING,
+        zmin=-limit,
+        zmax=limit,
+        hoverinfo="skip",
+        xgap=1,
+        ygap=1,
+        colorbar={"title": "cosine", "thickness": 12, "tickformat": "+.2~g"},
+    )
+    figure = apply_theme(go.Figure([markers, heat]), "Blame of every head" + (" and MLP" if has_mlp else ""), 300)
+    figure.update_layout(hovermode="closest", hoverdistance=-1, showlegend=False, dragmode=False)
+    names = [*map(str, range(columns)), *(["MLP"] if has_mlp else [])]
+    figure.update_xaxes(title="head", tickvals=[*range(len(names))], ticktext=names, showgrid=False)
+    figure.update_yaxes(title="block", autorange="reversed", dtick=max(1, rows // 12), showgrid=False, zeroline=False)
+    _frame(figure, chosen, columns)
+    return figure
+
+
+def _column(part: Component, columns: int) -> int:
+    return columns if part.kind == "mlp" else part.head
+
+
+def _frame(figure: go.Figure, chosen: Component | None, columns: int) -> None:
+    """A rectangle around the chosen cell, or around all heads of a chosen attention."""
+    if chosen is None or chosen.kind not in ("head", "attention", "mlp"):
+        return
+    first, last = (0, columns - 1) if chosen.kind == "attention" else (_column(chosen, columns),) * 2
+    for colour, width in (("#000000", 4), ("#ffffff", 2)):
+        place = {"x0": first - 0.5, "x1": last + 0.5, "y0": chosen.block - 0.5, "y1": chosen.block + 0.5}
+        figure.add_shape(type="rect", line={"color": colour, "width": width}, **place)
+
+
+def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Figure:
+    """Blame against what removing the component does, a dot each; point i is `report.interventions[i]`.
+
+    Args:
+        report: with interventions; without any the figure says so.
+        chosen: the marked component.
+    """
+    figure = apply_theme(go.Figure(), "Blame against removal, a dot per component", 300)
+    done = report.interventions
+    if not done:
+        return _say(figure, "No component has been removed yet.")
+    blame, change = np.array([i.blame for i in done]), np.array([i.change for i in done])
+    named = set(np.argsort(-(np.abs(blame) + np.abs(change)))[:NAMED_POINTS].tolist())
+    picked = [i.component == chosen for i in done]
+    dots = go.Scatter(
+        x=blame,
+        y=change,
+        mode="markers+text",
+        marker={
+            "symbol": [KIND_MARKS[i.component.kind][0] for i in done],
+            "color": [KIND_MARKS[i.component.kind][1] for i in done],
+            "size": [15 if p else 9 for p in picked],
+            "opacity": 1,
+        },
+        text=[d.component.label if n in named or picked[n] else "" for n, d in enumerate(done)],
+        textposition="top center",
+        textfont={"size": 10},
+        customdata=[describe_component(i.component) for i in done],
+        hovertemplate="%{customdata}<br>blame %{x:+.3f}, removal changes the contrast by %{y:+.3f}<extra></extra>",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    figure.add_trace(dots)
+    reach = max(shared_limit([blame]), shared_limit([change]))
+    figure.add_trace(_prediction(shared_limit([blame]), reach))
+    for kind in dict.fromkeys(i.component.kind for i in done):
+        symbol, colour, name = KIND_MARKS[kind]
+        mark = {"symbol": symbol, "color": colour, "size": 9}
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=name))
+    figure.update_layout(hovermode="closest", margin={"b": 78}, height=330)
+    figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat="+.2~g")
+    figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)")
+    figure.update_yaxes(title="change when removed", zeroline=True, tickformat="+.2~g")
+    return figure
+
+
+def _prediction(x: float, reach: float) -> go.Scatter:
+    x = min(x, reach)
+    line = {"color": NEUTRAL, "dash": "dot", "width": 1}
+    return go.Scatter(x=[-x, x], y=[x, -x], mode="lines", line=line, name="as blame predicts", hoverinfo="skip")
+
+
+def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
+    """Flip AUC of every method as bars, with the contrast beside each; bar i is the i-th of `report.readings`.
+
+    Args:
+        report: any report.
+        chosen: name of the marked method.
+    """
+    names = [*report.readings]
+    aucs = [report.readings[name].flip_auc for name in names]
+    opacity = [1.0 if not chosen or name in (chosen, "clip") else DIMMED for name in names]
+    bars = go.Bar(
+        y=[escape(TITLES.get(name, name)) for name in names],
+        x=aucs,
+        orientation="h",
+        marker={"color": [*map(method_colour, names)], "opacity": opacity},
+        text=[f"{auc:.2f}" for auc in aucs],
+        textposition="inside",
+        insidetextanchor="start",
+        customdata=[report.readings[name].contrast for name in names],
+        hovertemplate="%{y}: flip AUC %{x:.3f}, contrast %{customdata:+.3f}<extra></extra>",
+    )
+    figure = apply_theme(go.Figure(bars), "What each method does about it: flip AUC", 60 + 26 * len(names) + 44)
+    for row, name in enumerate(names):
+        figure.add_annotation(
+            x=1.02,
+            y=row,
+            text=f"{report.readings[name].contrast:+.3f}".replace("-", "−"),
+            showarrow=False,
+            xanchor="left",
+            font={"size": 11},
+        )
+    figure.add_annotation(x=1.02, y=-0.9, text="contrast", showarrow=False, xanchor="left", font={"size": 11})
+    figure.add_vline(x=0.5, line={"color": NEUTRAL, "dash": "dot"})
+    figure.update_layout(showlegend=False, bargap=0.25)
+    figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.2], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(range=[len(names) - 0.4, -1.3], showgrid=False)
+    return figure
+
+
+def describe_component(part: Component) -> str:
+    """A component in words: "head 1 of block 2", "MLP of block 3", "embedding"."""
+    where = f"block {part.block}"
+    return {
+        "head": f"head {part.head} of {where}",
+        "attention": f"attention of {where}",
+        "mlp": f"MLP of {where}",
+        "bias": f"attention bias of {where}",
+    }.get(part.kind, part.kind)
+
+
+def _sign_colour(value: float) -> str:
+    return POSITIVE if value > 0 else NEGATIVE
+
+
+def _say(figure: go.Figure, text: str) -> go.Figure:
+    """A figure without data that says why."""
+    figure.add_annotation(text=text, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def component_index(components: Sequence[Component], index: int | None) -> Component | None:
+    """Entry `index` of the components; None where there is none."""
+    return components[index] if index is not None and index < len(components) else None

@@ -1,0 +1,265 @@
+"""Figures over the blocks: norms and cosines of the streams, attention entropy, and the alpha sweep."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.norms import QUANTILES, Entropy, StreamMeasure
+from analysis.sweep import alpha_axis
+from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, escape
+
+STREAM_TITLES = {"residual": "residual (input of the block)", "attention": "attention output", "mlp": "MLP output"}
+GROUP_TITLES = {"cls": "CLS", "patches": "patches", "foreground": "foreground", "background": "background"}
+KIND_COLOURS = {"qk": "#8a8f94", "qq": "#CC79A7", "kk": "#0072B2", "vv": "#D55E00"}
+"""Line colour of a kind of attention; others take the rest of `SERIES_COLOURS`."""
+
+KIND_ORDER = ("qk", "qq", "kk", "vv")
+BAND = (QUANTILES[0], QUANTILES[-1])
+
+
+def plot_streams(measure: StreamMeasure, layer: int | None = None, frobenius: bool = False) -> go.Figure:
+    """A measure of the tokens over the blocks: one panel a stream, one line a group, its band from 5 % to 95 %.
+
+    Args:
+        measure: of one image, from `compute_norms` or `compute_cosine_to_cls`.
+        layer: the chosen block, marked.
+        frobenius: the root of the sum of squares over the group instead of its mean; without band.
+
+    Returns:
+        A figure in which every marker of a line can be clicked; its point index is the block.
+    """
+    streams = measure.streams
+    titles = [STREAM_TITLES[name] for name in streams]
+    figure = make_subplots(1, len(streams), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
+    for column, stream in enumerate(streams, start=1):
+        for group, title in _groups(measure).items():
+            for trace in _group_traces(measure, stream, group, title, frobenius, first=column == 1):
+                figure.add_trace(trace, row=1, col=column)
+    what = "Frobenius norm over the tokens of a group" if frobenius else f"{measure.quantity} of the tokens"
+    apply_theme(figure, f"{what[0].upper()}{what[1:]}, block by block", 340)
+    depth = len(measure.attention)
+    figure.update_xaxes(title="block", dtick=max(1, depth // 8), range=[-0.5, depth - 0.5])
+    figure.update_yaxes(title=_quantity(measure, frobenius), col=1)
+    figure.update_layout(margin={"t": 64, "b": 76}, hovermode="closest")
+    figure.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_annotations(font={"size": 12})
+    if layer is not None:
+        figure.add_vline(x=layer, line={"color": NEUTRAL, "dash": "dot"})
+    return figure
+
+
+def _quantity(measure: StreamMeasure, frobenius: bool) -> str:
+    if frobenius:
+        return "Frobenius norm"
+    return "cosine" if measure.quantity.startswith("cosine") else measure.quantity
+
+
+def _groups(measure: StreamMeasure) -> dict[str, str]:
+    """Groups that are drawn: patches only where there is no region that splits them."""
+    shown = [g for g in measure.groups if not (g == "patches" and "foreground" in measure.groups)]
+    return {group: GROUP_TITLES.get(group, group) for group in shown}
+
+
+def _group_traces(
+    measure: StreamMeasure, stream: str, group: str, title: str, frobenius: bool, first: bool
+) -> list[go.Scatter]:
+    colour = GROUP_COLOURS.get(title, NEUTRAL)
+    values = (measure.frobenius if frobenius else measure.mean)(stream, group)[:, 0]
+    blocks = np.arange(len(values))
+    line = go.Scatter(
+        x=blocks,
+        y=values.astype(np.float32),
+        mode="lines+markers",
+        name=title,
+        legendgroup=title,
+        showlegend=first,
+        line={"color": colour, "width": 2},
+        marker={"size": 7},
+        hovertemplate=f"{title}, block %{{x}}: %{{y:.3~g}}<extra></extra>",
+    )
+    if frobenius or measure.groups[group].sum() < 2:
+        return [line]
+    low, high = measure.quantiles(stream, group, BAND)[:, :, 0]
+    band = go.Scatter(
+        x=[*blocks, *blocks[::-1]],
+        y=np.concatenate([high, low[::-1]]).astype(np.float32),
+        fill="toself",
+        fillcolor=_faint(colour),
+        line={"width": 0},
+        mode="lines",
+        legendgroup=title,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    return [band, line]
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
+
+
+def plot_entropy(
+    entropy: Entropy, layer: int | None = None, head: int | None = None, group: str = "patches"
+) -> go.Figure:
+    """Entropy of the attention of every head, a dot each. Trace 0 holds all dots, block by block, head by head.
+
+    Args:
+        entropy: of one image.
+        layer, head: the chosen ones, drawn large; the block alone marks all its heads.
+        group: the query tokens whose mean is taken.
+    """
+    values = entropy.mean(group)[:, 0]  # (blocks, heads)
+    depth, heads = values.shape
+    block, index = (axis.ravel() for axis in np.indices(values.shape))
+    picked = (block == (-1 if layer is None else layer)) & ((index == head) if head is not None else True)
+    spread = (index - (heads - 1) / 2) * min(0.5, 0.12 * heads) / max(1, heads)
+    dots = go.Scatter(
+        x=block + spread,
+        y=values.ravel().astype(np.float32),
+        mode="markers",
+        marker={
+            "color": SERIES_COLOURS[0],
+            "size": np.where(picked, 13, 7),
+            "opacity": np.where(picked | (layer is None), 0.95, 0.5),
+        },
+        customdata=np.column_stack([block, index]),
+        hovertemplate="block %{customdata[0]}, head %{customdata[1]}: %{y:.2f} nats<extra></extra>",
+        showlegend=False,
+    )
+    figure = apply_theme(go.Figure(dots), "Attention entropy, a dot per head", 330)
+    most = float(np.log(entropy.values.shape[-1]))
+    figure.add_hline(
+        y=most,
+        line={"color": NEUTRAL, "dash": "dot"},
+        annotation={"text": f"all tokens alike: {most:.2f}", "font": {"size": 11}},
+        annotation_position="bottom left",
+    )
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title="block", dtick=max(1, depth // 12), range=[-0.5, depth - 0.5])
+    figure.update_yaxes(title="entropy (nats)", rangemode="tozero")
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """Where the slider stands.
+
+    Attributes:
+        kind: kind of attention.
+        alpha, residual: of the method.
+        contrast: of its map.
+    """
+
+    kind: str
+    alpha: float
+    residual: float
+    contrast: float
+
+
+def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go.Figure:
+    """Contrast against alpha, a line a kind of attention, with "no residual" as the last tick.
+
+    Args:
+        table: from `analysis.sweep.sweep_table` (the mean over images is drawn) or `summarise` (with its interval).
+        point: drawn as a large marker at its exact alpha; a residual of 0 stands at the last tick.
+
+    Returns:
+        A figure in which every marker can be clicked; `sweep_places` says what point index is which alpha.
+    """
+    axis = alpha_axis(table)
+    lines = _lines(axis)
+    figure = go.Figure()
+    spare = iter(SERIES_COLOURS[4:] * len(lines))
+    for number, (name, line) in enumerate(lines.items()):
+        colour = KIND_COLOURS.get(str(line["kind"].iloc[0])) if len(lines) <= len(axis["kind"].unique()) else None
+        colour = colour or next(spare)
+        if "contrast_low" in line:
+            figure.add_trace(_interval(line, colour))
+        dash = ("solid", "dash", "dot")[number // len(SERIES_COLOURS) % 3]
+        figure.add_trace(_sweep_line(line, name, colour, dash))
+    apply_theme(figure, "Contrast against alpha, a line a kind of attention", 360)
+    if point is not None:
+        figure.add_trace(_slider_marker(axis, point))
+    labels = axis.drop_duplicates("position").set_index("position")["label"]
+    shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
+    figure.update_layout(margin={"b": 84}, hovermode="closest")
+    figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown, ticktext=[*labels[shown]])
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    return figure
+
+
+def _is_shown(label: str, count: int) -> bool:
+    """With many points only whole alphas have a tick, and the last point always."""
+    return count <= 12 or not label[0].isdigit() or float(label).is_integer()
+
+
+def _lines(axis: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Points by line: kind, and number of blocks and MLP where these differ; mean over the images."""
+    varied = [name for name in ("blocks", "mlp") if axis[name].nunique() > 1]
+    figures = [name for name in ("contrast", "contrast_low", "contrast_high") if name in axis]
+    lines = {}
+    for key, rows in axis.groupby(["kind", *varied], sort=False):
+        kind, *rest = key
+        words = [str(kind), *(_say_setting(name, value) for name, value in zip(varied, rest, strict=True))]
+        mean = rows.groupby(["position", "label", "alpha", "residual"], as_index=False)[figures].mean()
+        lines[", ".join(words)] = mean.assign(kind=kind)
+    order = {kind: place for place, kind in enumerate(KIND_ORDER)}
+    return dict(sorted(lines.items(), key=lambda item: order.get(item[1]["kind"].iloc[0], len(order))))
+
+
+def _say_setting(name: str, value: object) -> str:
+    if name == "mlp":
+        return "with MLP" if value else "no MLP"
+    return f"{value} block{'s' if value != 1 else ''}"
+
+
+def _sweep_line(line: pd.DataFrame, name: str, colour: str, dash: str) -> go.Scatter:
+    return go.Scatter(
+        x=line["position"],
+        y=line["contrast"],
+        mode="lines+markers",
+        name=escape(name),
+        line={"color": colour, "width": 2, "dash": dash},
+        marker={"size": 6},
+        customdata=line[["kind", "alpha", "residual", "label"]],
+        hovertemplate=f"{escape(name)}, alpha %{{customdata[3]}}: %{{y:+.3f}}<extra></extra>",
+    )
+
+
+def _interval(line: pd.DataFrame, colour: str) -> go.Scatter:
+    place, low, high = (line[name].to_numpy() for name in ("position", "contrast_low", "contrast_high"))
+    return go.Scatter(
+        x=np.concatenate([place, place[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor=_faint(colour),
+        line={"width": 0},
+        mode="lines",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _slider_marker(axis: pd.DataFrame, point: SweepPoint) -> go.Scatter:
+    return go.Scatter(
+        x=[alpha_position(axis, point)],
+        y=[point.contrast],
+        mode="markers",
+        name="the slider",
+        marker={"symbol": "diamond-open", "size": 17, "color": NEUTRAL, "line": {"width": 3, "color": NEUTRAL}},
+        hovertemplate=f"{escape(point.kind)}, alpha {point.alpha:g}, residual {point.residual:g}: %{{y:+.3f}}"
+        "<extra></extra>",
+    )
+
+
+def alpha_position(axis: pd.DataFrame, point: SweepPoint) -> float:
+    """Where an alpha stands on the axis of `analysis.sweep.alpha_axis`, between two of its points if need be."""
+    if point.residual == 0:
+        return float(axis["position"].max())
+    places = axis[axis["residual"] == 1].drop_duplicates("position")
+    return float(np.interp(point.alpha, places["alpha"], places["position"]))

@@ -1,0 +1,157 @@
+"""What the Flip page computes: report, chosen component, its map, and the map without it. All of it is cached."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from analysis import contrast, flip_auc, score_contrast
+from analysis.decomposition import Blame, Component
+from analysis.flips import FlipReport, MethodReading, examine
+from analysis.interventions import KINDS, Intervention, ablate, components_of
+from dashboard import services
+from dashboard.case import CUSTOM, Case, examined_prompt
+from dashboard.services import TextKey, TraceKey
+from surgery import METHODS, Method, dense_features, similarity, usable_methods
+
+_LABEL = re.compile(r"(?P<letter>[am])(?P<block>\d+)(?:\.(?:h(?P<head>\d+)|(?P<bias>bias)))?")
+
+
+def flip_report(case: Case) -> FlipReport:
+    """The report on the examined prompt and the region of the case, with the interventions computed so far.
+
+    Raises:
+        ValueError: no region, or one that the image does not have.
+    """
+    text = examined_prompt(case)
+    report = _report(services.trace_key(case), services.text_key(case, (text,)), case.region, case)
+    done = tuple(_intervention(report, part, values) for part, values in _removed(case).items())
+    return replace(report, interventions=done)
+
+
+@services.cached(max_entries=16)
+def _report(key: TraceKey, texts: TextKey, region: str, _case: Case) -> FlipReport:
+    found = services.region(_case)
+    if found is None:
+        raise ValueError("Expected region to be set, but got none")
+    text, trace, feature = texts.texts[0], services.trace(_case), services.text(_case, texts.texts)
+    readings = {name: read_map(_case, method) for name, method in usable_methods(trace.tower).items()}
+    with services.model_lock(_case):
+        return examine(trace, feature, found, readings, text=text)
+
+
+def read_map(case: Case, method: str | Method) -> MethodReading:
+    """The map of the examined prompt by one method, and its figures over the region."""
+    region, found = services.region(case), examined_maps(case, method)
+    values = found.patches[:, :, 0]
+    figures = (contrast(values, region), score_contrast(values, region), flip_auc(values, region))
+    return MethodReading(found.method, *figures, values)
+
+
+def examined_maps(case: Case, method: str | Method) -> services.Maps:
+    """The map of the examined prompt alone, (gh, gw, 1), as raw cosines."""
+    chosen = case.custom if method == CUSTOM else method
+    return services.maps(replace(case, prompts=(examined_prompt(case),)), chosen, surgery=False)
+
+
+def parse_component(label: str) -> Component | None:
+    """The component of this label, the inverse of `Component.label`; None for no component. Pure.
+
+    >>> parse_component("a2.h1")
+    Component(kind='head', block=2, head=1)
+    """
+    if label in ("embedding", "read-out", "head mlp"):
+        return Component(label)
+    found = _LABEL.fullmatch(label)
+    if found is None or (found["letter"] == "m" and (found["head"] or found["bias"])):
+        return None
+    block = int(found["block"])
+    if found["head"]:
+        return Component("head", block, int(found["head"]))
+    return Component("bias" if found["bias"] else {"a": "attention", "m": "mlp"}[found["letter"]], block)
+
+
+def chosen_component(case: Case, blame: Blame) -> Component | None:
+    """The component that the case means: `case.component` where it agrees with layer and head, else what they say.
+
+    Args:
+        case: any case.
+        blame: of the case's model, one term per head.
+
+    Returns:
+        None where nothing is chosen, or the model has no such component.
+    """
+    named = parse_component(case.component)
+    if named is not None and (named.block, named.head) == (case.layer, case.head):
+        part = named
+    elif case.layer is None:
+        return None
+    else:
+        part = Component("attention", case.layer) if case.head is None else Component("head", case.layer, case.head)
+    return part if part in (*blame.components, *blame.merged().components) else None
+
+
+def choice_of(part: Component) -> dict[str, object]:
+    """The changes of the case that choose a component. Pure."""
+    return {"layer": part.block, "head": part.head, "component": part.label}
+
+
+def term_map(blame: Blame, part: Component) -> np.ndarray:
+    """What a component adds to the cosine of every patch with the text, (gh, gw)."""
+    found = blame if part in blame.components else blame.merged()
+    return found.terms[0, found.components.index(part), :, :, 0]
+
+
+def can_be_removed(part: Component) -> bool:
+    """Whether the component can be ablated: an attention output, a head or an MLP."""
+    return part.kind in KINDS
+
+
+def removable(case: Case, heads: bool = False) -> tuple[Component, ...]:
+    """Everything in the case's tower that can be removed."""
+    return components_of(services.trace(case), heads=heads)
+
+
+def _removed(case: Case) -> dict[Component, np.ndarray]:
+    key, texts = services.trace_key(case), services.text_key(case, (examined_prompt(case),))
+    return dict(_removed_store(key, texts))
+
+
+@services.cached(max_entries=16)
+def _removed_store(key: TraceKey, texts: TextKey) -> dict[Component, np.ndarray]:
+    """Maps (gh, gw) without a component, filled as they are asked for and shared by all sessions."""
+    return {}
+
+
+def map_without(case: Case, part: Component) -> np.ndarray:
+    """The CLIP map (gh, gw) of the examined prompt without a component, mean-ablated and re-run from its block on."""
+    texts = services.text_key(case, (examined_prompt(case),))
+    store = _removed_store(services.trace_key(case), texts)
+    if part not in store:
+        trace, feature = services.trace(case), services.text(case, texts.texts)
+        with services.model_lock(case):
+            changed = dense_features(ablate(trace, part), METHODS["clip"])
+        store[part] = similarity(changed, feature).patches[0, :, :, 0].cpu().numpy()
+    return store[part]
+
+
+def missing_removals(case: Case, heads: bool) -> list[Component]:
+    """The components whose removal has not been computed yet."""
+    done = _removed(case)
+    return [part for part in removable(case, heads) if part not in done]
+
+
+def iterate_removals(case: Case, heads: bool) -> Iterator[tuple[int, int]]:
+    """Computes what is missing, one component a step; yields how many of how many are done."""
+    missing = missing_removals(case, heads)
+    for index, part in enumerate(missing, start=1):
+        map_without(case, part)
+        yield index, len(missing)
+
+
+def _intervention(report: FlipReport, part: Component, values: np.ndarray) -> Intervention:
+    blame = report.blame if part in report.blame.components else report.blame.merged()
+    term = float(blame.contrast(report.region)[0, blame.components.index(part), 0])
+    without = contrast(values, report.region)
+    return Intervention(part, term, without, without - report.contrast["clip"])

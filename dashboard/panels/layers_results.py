@@ -1,0 +1,99 @@
+"""What the Layers page computes: norms, cosines, entropy and the alpha sweep of one image. All of it is cached."""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from analysis import contrast
+from analysis.norms import Entropy, StreamMeasure, compute_cosine_to_cls, compute_entropy, compute_norms
+from analysis.sweep import SweepGrid, measure_trace, sweep_table
+from dashboard import services
+from dashboard.case import Case, examined_prompt
+from dashboard.figures.layers import KIND_ORDER, SweepPoint
+from dashboard.services import TextKey, TraceKey
+from surgery import Method
+
+ALPHAS = tuple(0.25 * step for step in range(21))
+"""From 0, where all kinds agree, to 5."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMeasures:
+    """What is plotted over the blocks, of one image.
+
+    Attributes:
+        norms: L2 norms.
+        cosines: cosines with the final CLS feature.
+        entropy: of the model's own attention.
+    """
+
+    norms: StreamMeasure
+    cosines: StreamMeasure
+    entropy: Entropy
+
+
+def layer_measures(case: Case) -> LayerMeasures:
+    """Norms, cosines and entropy of the case's image, with the groups of its region where it has one."""
+    return _measures(services.trace_key(case), case.region, case)
+
+
+@services.cached(max_entries=16)
+def _measures(key: TraceKey, region: str, _case: Case) -> LayerMeasures:
+    trace, found = services.trace(_case), services.region(_case)
+    with services.model_lock(_case):
+        return LayerMeasures(
+            compute_norms(trace, found), compute_cosine_to_cls(trace, found), compute_entropy(trace, found)
+        )
+
+
+def sweep_grid(case: Case) -> SweepGrid:
+    """The grid of the alpha sweep: the slider's depth, MLP and interpolation, the four kinds and its own. Pure."""
+    kinds = tuple(dict.fromkeys((*KIND_ORDER, case.custom.attention)))
+    method = case.custom
+    return SweepGrid(
+        kinds, (method.blocks,), alpha=ALPHAS, mlp=(method.mlp,), position_interpolation=method.position_interpolation
+    )
+
+
+def alpha_table(case: Case) -> pd.DataFrame:
+    """The alpha sweep of the examined prompt over the case's region, as `analysis.sweep.sweep_table` writes it.
+
+    Raises:
+        ValueError: the case has no region, or the tower no residual.
+    """
+    key = services.trace_key(case, case.custom.position_interpolation)
+    return _sweep(key, services.text_key(case, (examined_prompt(case),)), case.region, sweep_grid(case), case)
+
+
+@services.cached(max_entries=16)
+def _sweep(key: TraceKey, texts: TextKey, region: str, grid: SweepGrid, _case: Case) -> pd.DataFrame:
+    found = services.region(_case)
+    if found is None:
+        raise ValueError("Expected region to be set, but got none")
+    trace, text = services.trace(_case, key.interpolation), services.text(_case, texts.texts)
+    with services.model_lock(_case):
+        rows = measure_trace(
+            trace,
+            grid.methods(trace.tower),
+            text,
+            {texts.texts[0]: found},
+            image=_case.image,
+            templates=texts.templates,
+        )
+        return sweep_table(rows)
+
+
+def slider_maps(case: Case) -> dict[str, services.Maps]:
+    """CLIP's map, the map at the slider, and the same without the residual; each (gh, gw, 1)."""
+    limit = replace(case.custom, residual=0.0, alpha=1.0)
+    methods: dict[str, str | Method] = {"CLIP": "clip", "at the slider": case.custom, "no residual": limit}
+    alone = replace(case, prompts=(examined_prompt(case),))
+    return {name: services.maps(alone, method, surgery=False) for name, method in methods.items()}
+
+
+def slider_point(case: Case, values: services.Maps) -> SweepPoint | None:
+    """Where the slider stands in the sweep; None without a region."""
+    region, method = services.region(case), values.method
+    if region is None:
+        return None
+    return SweepPoint(method.attention, method.alpha, method.residual, contrast(values.patches[:, :, 0], region))

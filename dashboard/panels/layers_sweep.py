@@ -1,0 +1,105 @@
+"""The alpha sweep of the Layers page: one fragment with sliders, lines and the map at the slider, moved together."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import events, services, state
+from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt
+from dashboard.figures import shared_limit
+from dashboard.figures.layers import plot_alpha_sweep
+from dashboard.panels.chart import render_figure
+from dashboard.panels.layers_results import alpha_table, slider_maps, slider_point
+from dashboard.panels.map_controls import render_custom
+from dashboard.panels.maps import region_note
+from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.page import guarded
+from dashboard.regions import outline_path
+
+
+def render_sweep(case: Case) -> None:
+    """Sliders, the sweep, and the maps at the slider."""
+    st.subheader("Alpha sweep: how strongly does the residual speak?", anchor=False)
+    text = examined_prompt(case)
+    st.selectbox(
+        "Prompt under examination",
+        examinable_prompts(case),
+        width=320,
+        **state.widget("layers prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
+    )
+    guarded(case, _render_linked)
+
+
+def _render_linked(case: Case) -> None:
+    render_custom(case, services.model(case))
+    maps = slider_maps(case)
+    lines, pictures = st.columns([1.35, 1], gap="medium")
+    with lines:
+        _render_lines(case, maps)
+    with pictures:
+        render_map_view(
+            sweep_view(case, maps), key="layers maps", on_event=lambda e: _take_patch(e, services.grid(case))
+        )
+
+
+def _render_lines(case: Case, maps: Mapping[str, services.Maps]) -> None:
+    if not services.model(case).tower.has_residual:
+        st.info("A ResNet's map has no residual, so alpha only scales it and leaves every cosine as it is.")
+        return
+    if not case.region:
+        st.info(
+            "The sweep plots contrast, so it needs a region: choose one in the sidebar, or draw it on the page Flip. "
+            "The maps follow the sliders without one."
+        )
+        return
+    with st.spinner("Sweeping alpha …", show_time=True):
+        table = alpha_table(case)
+    figure = plot_alpha_sweep(table, slider_point(case, maps["at the slider"]))
+    render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure))
+    st.caption("Above zero the object lights up. Click a point to bring the sliders there.")
+
+
+def _take_point(event: Mapping[str, Any], figure: go.Figure) -> None:
+    method = picked_scales(event, figure)
+    if method is not None:
+        state.update(custom=replace(state.case().custom, **method))
+
+
+def picked_scales(event: Mapping[str, Any], figure: go.Figure) -> dict[str, Any] | None:
+    """Kind, alpha and residual of a clicked point of `plot_alpha_sweep`; None for no such click. Pure."""
+    for curve, trace in enumerate(figure.data):
+        index = events.picked_index(event, curve)
+        if index is not None and trace.customdata is not None and index < len(trace.customdata):
+            kind, alpha, residual, _ = trace.customdata[index]
+            return {"attention": str(kind), "alpha": float(alpha), "residual": float(residual)}
+    return None
+
+
+def sweep_view(case: Case, maps: Mapping[str, services.Maps]) -> MapView:
+    """The maps beside the sweep, on one scale."""
+    region, mask, picture = services.region(case), services.region_mask(case), services.image(case)
+    cells = [
+        Cell(
+            title,
+            found.patches[:, :, 0],
+            note=region_note(found.patches[:, :, 0], region),
+            hint=describe_method(found.method),
+        )
+        for title, found in maps.items()
+    ]
+    return MapView(
+        photo=photo_of(picture),
+        rows=(Row("", tuple(cells)),),
+        limit=shared_limit([cell.values for cell in cells]),
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
+        patch=case.patch,
+    )
+
+
+def _take_patch(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
+    patch = events.picked_patch(event, grid)
+    if patch is not None:
+        state.update(patch=patch)
