@@ -110,7 +110,7 @@ def choose_sample(name: str) -> None:
     state.clear_problem("prompts")
     sample = services.sample_named(name)
     region = f"object:{next(iter(sample.masks))}" if sample.masks else ""
-    state.update(image=name, prompts=sample.prompts, region=region, patch=None, word=None, caption="")
+    state.update(image=name, prompts=sample.prompts, region=region, patch=None, word=None, caption="", lit=())
 
 
 def default_case() -> Case:
@@ -135,7 +135,7 @@ def _take_file(key: str, take: Callable[[object], None]) -> None:
 def _take_image(file: object) -> None:
     image = load_image(file)
     state.remember_upload(image)
-    state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="")
+    state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="", lit=())
 
 
 def _take_mask(file: object) -> None:
