@@ -49,7 +49,7 @@ def draw_caption(rng: np.random.Generator, phrases: Sequence[str], background: s
     if rng.random() < 0.04:
         return Caption(_decorate(rng, background), frozenset(), background)
     named, place = order, background
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         named = order[: rng.integers(1, len(order) + 1)]
         place = background if rng.random() < 0.5 else None
     return Caption(_decorate(rng, make_caption(named, place)), frozenset(named), place)

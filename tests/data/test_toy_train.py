@@ -16,7 +16,7 @@ from data.toy import train as toy
 def one_training(folder: Path) -> dict[str, torch.Tensor]:
     toy.write_model_folder(folder)
     scenes = toy.render_scenes(count=6, seed=3, processes=1)
-    model = toy.train(scenes, folder, steps=2, batch=4, seed=3, peak_rate=1e-3)
+    model = toy.train(scenes, folder, steps=2, batch=4, seed=3, rate=1e-3)
     toy.save_weights(model, folder / toy.WEIGHTS_FILE)
     return load_file(folder / toy.WEIGHTS_FILE)
 
