@@ -8,7 +8,7 @@ from dashboard.panels.sidebar import default_case, render_sidebar
 
 # More room for plots than Streamlit leaves; no visitor's text in it.
 COMPACT = """<style>
-[data-testid="stMainBlockContainer"] { padding: 2.6rem 1.8rem 2rem; }
+[data-testid="stMainBlockContainer"] { padding: 4.4rem 1.8rem 2rem; }
 [data-testid="stSidebarHeader"] { height: 2.2rem; margin-bottom: 0; }
 [data-testid="stSidebarUserContent"] { padding-bottom: 2rem; }
 </style>"""

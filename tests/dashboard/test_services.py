@@ -1,0 +1,161 @@
+"""Caches and fallbacks: the network runs once per image, memory runs out gently, threads get the serial answer."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dashboard import services, state
+from dashboard.case import Case
+from dashboard.services import MissingImage
+from surgery import METHODS, Method, Model, encode_dense, feature_surgery, load_model
+from tests.dashboard.conftest import component_data
+
+CASE = Case(image="toy-5", prompts=("a black flower", "stone"))
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Empty caches, and no model that was moved to the CPU."""
+
+    def clear() -> None:
+        services._on_cpu.clear()
+        for cache in (services._resident, services._trace, services._features, services._text, services._maps):
+            cache.clear()
+
+    clear()
+    yield
+    clear()
+
+
+@pytest.fixture
+def runs(fresh: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Position interpolation of every pass of the network from now on."""
+    counted: list[str] = []
+    trace = Model.trace
+
+    def counting(self: Model, pixels: torch.Tensor, position_interpolation: str = "bicubic", **options: object):
+        counted.append(position_interpolation)
+        return trace(self, pixels, position_interpolation, **options)
+
+    monkeypatch.setattr(Model, "trace", counting)
+    return counted
+
+
+def test_all_methods_and_any_slider_share_one_pass_at_the_native_size(runs: list[str]) -> None:
+    for name in METHODS:
+        services.maps(CASE, name)
+    for alpha in (0.5, 1.5, 2.5):
+        services.maps(CASE, Method("vv", 4, alpha=alpha))
+    services.maps(replace(CASE, prompts=("grass",), feature_surgery=True), "gem")
+    services.probabilities(CASE)
+    assert runs == ["bicubic"]
+
+
+def test_another_size_runs_once_per_interpolation(runs: list[str]) -> None:
+    for name in METHODS:
+        services.maps(replace(CASE, size=168), name)
+    assert sorted(runs) == ["bicubic", "bicubic_antialias", "bilinear"]
+
+
+def test_the_native_size_said_aloud_is_the_same_pass(runs: list[str]) -> None:
+    services.trace(CASE)
+    services.trace(replace(CASE, size=112))
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("size", [None, 168])
+@pytest.mark.parametrize("name", ["clip", "clip_surgery", "gem"])
+def test_maps_are_those_of_encode_dense(name: str, size: int | None) -> None:
+    case = replace(CASE, size=size, feature_surgery=True, templates="photo")
+    model = load_model("toy")
+    pixels = model.preprocess([services.image(case).to_pil()], size=size)
+    text = model.encode_text(case.prompts, templates="photo")
+    expected = feature_surgery(encode_dense(model, pixels, METHODS[name]), text)
+    np.testing.assert_allclose(services.maps(case, name).patches, expected.patches[0], atol=1e-5)
+    np.testing.assert_allclose(services.maps(case, name).cls, expected.cls[0], atol=1e-5)
+
+
+def test_threads_get_the_serial_answer(fresh: None) -> None:
+    cases = [replace(CASE, image=f"toy-{i % 4}", custom=Method("vv", 1 + i % 6, mlp=False)) for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda case: services.maps(case, "custom").patches, cases))
+    services._maps.clear()
+    services._trace.clear()
+    for case, found in zip(cases, together, strict=True):
+        np.testing.assert_allclose(services.maps(case, "custom").patches, found, atol=1e-6)
+
+
+def test_random_weights_are_the_same_for_everyone(fresh: None) -> None:
+    case = Case(model="ViT-S-32-alt", weights="random", image="toy-5", prompts=("x",))
+    first = services.maps(case, "clip").patches
+    for cache in (services._resident, services._trace, services._features, services._text, services._maps):
+        cache.clear()
+    np.testing.assert_array_equal(services.maps(case, "clip").patches, first)
+
+
+def test_when_gpu_memory_runs_out_the_model_moves_to_the_cpu(fresh: None, monkeypatch, open_app) -> None:
+    trace = Model.trace
+
+    def first_time_out(self: Model, *arguments: object, **options: object):
+        if not services.runs_on_cpu_instead(CASE):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return trace(self, *arguments, **options)
+
+    monkeypatch.setattr(Model, "trace", first_time_out)
+    app = open_app(CASE)
+    assert not app.exception and not app.error
+    assert any("GPU memory ran out" in warning.value for warning in app.warning)
+    assert services.model_key(CASE).device == "cpu"
+    assert component_data(app, "clip_theatre_map_view")
+
+
+def test_memory_that_runs_out_again_is_told(fresh: None, monkeypatch, open_app) -> None:
+    def always_out(self: Model, *arguments: object, **options: object):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Model, "trace", always_out)
+    app = open_app(CASE)
+    assert not app.exception
+    assert any("smaller model or input size" in error.value for error in app.error)
+
+
+def test_a_download_shows_how_far_it_is(fresh: None, monkeypatch, open_app) -> None:
+    said: list[str] = []
+
+    def slow_load(name: str, pretrained: str | None, **options: object) -> Model:
+        time.sleep(0.7)
+        return load_model("toy")
+
+    def bar(share: float, text: str | None = None):
+        said.append(text or "")
+        return type("Bar", (), {"progress": staticmethod(bar), "empty": staticmethod(lambda: None)})
+
+    monkeypatch.setattr(services, "load_model", slow_load)
+    monkeypatch.setattr("dashboard.panels.page.st.progress", bar)
+    monkeypatch.setattr(state, "download_allowed", lambda model, weights: True)
+    app = open_app(replace(CASE, model="ViT-B-32", weights="laion2b_e16"))
+    assert not app.exception and not app.error
+    assert any("Downloading ViT" in text and "MB" in text for text in said)
+
+
+def test_an_image_of_another_session_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "upload", lambda sha256: None)
+    with pytest.raises(MissingImage, match="Expected the image with SHA-256 abc") as missing:
+        services.image(Case(image="sha256:abc"))
+    assert missing.value.sha256 == "abc"
+
+
+def test_no_prompt_is_an_error() -> None:
+    with pytest.raises(ValueError, match="Expected prompts to hold at least one text, but got none"):
+        services.text(Case())
+
+
+def test_regions_become_patches() -> None:
+    region = services.region(replace(CASE, region="box:0,0,112,224"))
+    assert region.foreground[:, :7].all() and region.background[:, 7:].all()
+    assert services.region(CASE) is None
