@@ -191,7 +191,7 @@ def best_threshold_iou(
     )
     if not len(grid):
         raise ValueError("Expected thresholds to hold at least 1 value, but got none")
-    predicted, hits = _at_least(scores, grid), _at_least(scores[labels], grid)
+    predicted, hits = count_at_least(scores, grid), count_at_least(scores[labels], grid)
     ious = hits / (labels.sum() + predicted - hits)
     best = int(ious.argmax())
     return ThresholdIou(float(ious[best]), float(grid[best]), grid, ious)
@@ -219,7 +219,7 @@ def _gather(maps: Sequence, masks: Sequence, valid: Sequence | None) -> tuple[np
     return np.concatenate(scores), np.concatenate(labels)
 
 
-def _at_least(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def count_at_least(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Number of values >= each threshold of an ascending grid, (k,); one pass instead of one a threshold."""
     bins = np.bincount(np.searchsorted(grid, values, side="right"), minlength=len(grid) + 1)
     return bins[::-1].cumsum()[::-1][1:]
