@@ -26,4 +26,6 @@ PAGES: tuple[PageInfo, ...] = (
     PageInfo("maps", "Maps", ":material/grid_view:"),
     PageInfo("flip", "Flip", ":material/flip:"),
     PageInfo("layers", "Layers", ":material/layers:"),
+    PageInfo("affinity", "Affinity", ":material/hub:"),
+    PageInfo("words", "Words", ":material/match_word:"),
 )
