@@ -133,6 +133,16 @@ def test_an_uploaded_photograph_is_shown_and_a_broken_file_is_not(
     assert map_values(maps_page) == shown
 
 
+def test_a_file_of_100_megabytes_is_refused(maps_page: Page, tmp_path: Path) -> None:
+    big = tmp_path / "big.png"
+    with big.open("wb") as stream:
+        stream.truncate(100 * 1024 * 1024)
+    shown = map_values(maps_page)
+    maps_page.locator('[data-testid="stFileUploaderDropzoneInput"]').first.set_input_files(big)
+    expect(maps_page.get_by_role("alert")).to_contain_text("20.0MB or smaller")
+    assert map_values(maps_page) == shown
+
+
 def test_a_link_to_somebody_elses_upload_says_which_image_is_missing(page: Page, server: Server) -> None:
     open_page(page, server.url, image="sha256:" + "0123456789abcdef" * 4, p="grass")
     expect(page.get_by_text("0123456789abcdef…")).to_be_visible()
@@ -162,6 +172,18 @@ def test_the_first_picture_takes_less_than_two_megabytes(page: Page, server: Ser
     page.on("websocket", count)
     open_page(page, server.url)
     assert 20_000 < sum(received) < 2_000_000
+
+
+def test_the_case_goes_with_the_visitor_to_other_pages(maps_page: Page) -> None:
+    maps_page.get_by_role("button", name="scene 4").click()
+    expect(maps_page).to_have_url(re.compile("image=toy-4"))
+    maps_page.get_by_test_id("stTopNavLink").nth(1).click()
+    expect(maps_page).to_have_url(re.compile(r"/\w+\?.*image=toy-4"))
+    wait_until_idle(maps_page)
+    expect(maps_page.get_by_text("scene 4", exact=True)).to_be_visible()
+    maps_page.get_by_test_id("stTopNavLink").first.click()
+    wait_until_idle(maps_page)
+    assert maps(maps_page).count() >= 8
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720)])
