@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from dashboard.cli.console import CommandGroup
+from dashboard.cli.diagnose import diagnose_image
 from dashboard.cli.maps import draw_maps
 from dashboard.cli.models import show_models
 from dashboard.cli.serve import start_app
+from dashboard.cli.sweep import sweep_images
 
 app = typer.Typer(
     name="clip-theatre",
@@ -44,6 +46,8 @@ def describe(
 
 app.command("app")(start_app)
 app.command("maps")(draw_maps)
+app.command("diagnose")(diagnose_image)
+app.command("sweep")(sweep_images)
 app.command("models")(show_models)
 
 

@@ -64,19 +64,32 @@ def _file(path: Path) -> ImageSource:
     return ImageSource(str(path), path.stem, path.resolve(), lambda: load_image(path))
 
 
-def claim_stems(sources: Sequence[ImageSource], out: Path) -> Iterator[tuple[ImageSource, str]]:
-    """Each image with a stem of its own, "a", "a-2", ..., so that nothing made here and no input is overwritten."""
+def find_image(text: str) -> ImageSource:
+    """The one image behind a file or the name of a sample.
+
+    Raises:
+        OSError, ValueError: it is neither.
+    """
+    if Path(text).is_dir():
+        raise ValueError(f"Expected IMAGE to be a file or a sample ({MANY_SAMPLES}), but got the folder {text!r}")
+    return _find(text)[0]
+
+
+def claim_stems(sources: Sequence[ImageSource], out: Path, ending: str) -> Iterator[tuple[ImageSource, str]]:
+    """Each image with a stem of its own, "a", "a-2", ..., so that nothing made here and no input is overwritten.
+
+    Args:
+        sources: the images.
+        out: folder of the files that are made.
+        ending: of their names after the stem, "maps.png".
+    """
     inputs = {source.path for source in sources}
     taken: set[str] = set()
     for source in sources:
         stem, number = source.stem, 1
-        while stem.casefold() in taken or picture_path(out, stem).resolve() in inputs:  # some file systems ignore case
+        # Some file systems take "A" and "a" for one.
+        while stem.casefold() in taken or (out / f"{stem}_{ending}").resolve() in inputs:
             number += 1
             stem = f"{source.stem}-{number}"
         taken.add(stem.casefold())
         yield source, stem
-
-
-def picture_path(out: Path, stem: str) -> Path:
-    """Where the picture of an image goes."""
-    return out / f"{stem}_maps.png"

@@ -1,9 +1,7 @@
 """Maps of one image by many methods, and the three files that hold them."""
 
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dashboard.cli.options import title_of
+from dashboard.cli.provenance import describe_image, describe_model, describe_versions, settings_line
 from dashboard.overview import overview_png
 from data.images import LoadedImage
 from data.store import write_bytes, write_json, write_npz
@@ -19,8 +18,6 @@ from surgery import METHODS, Method, Model, class_probabilities, dense_features,
 from surgery.dense import DenseFeatures, fit_method, iterate_dense_features
 from surgery.features import Similarity
 from surgery.words import PromptCut
-
-PACKAGES = ("clip-theatre", "open_clip_torch", "torch", "timm", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,13 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         [title_of(name) for name in request.methods],
         title=f"Similarity of every patch with each prompt: {image.name}",
         unit=request.unit,
-        settings=describe_settings(request),
+        settings=settings_line(
+            request.model,
+            request.weights,
+            request.size_px,
+            request.templates,
+            f"feature surgery: {'yes' if request.surgery else 'no'}",
+        ),
         minmax=minmax,
     )
     write_npz(folder / f"{stem}_maps.npz", arrays)
@@ -127,40 +130,13 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
     write_json(folder / f"{stem}_maps.json", describe_maps(request, image, found, minmax, f"{stem}_maps.npz"))
 
 
-def describe_settings(request: Request) -> str:
-    """The settings on one line, for the foot of a picture."""
-    height, width = request.size_px
-    rows, columns = request.model.tower.grid_for(request.size_px)
-    parts = [f"{request.model.name} ({request.weights})", f"{height} x {width} px, {rows} x {columns} patches"]
-    parts += [f"templates: {request.templates}", f"feature surgery: {'yes' if request.surgery else 'no'}"]
-    precision = str(request.model.dtype).removeprefix("torch.")
-    parts += [f"{request.model.device}, {precision}", f"clip-theatre {version('clip-theatre')}"]
-    return " · ".join(parts)
-
-
 def describe_maps(
     request: Request, image: LoadedImage, found: ImageMaps, minmax: bool, npz_name: str
 ) -> dict[str, Any]:
     """Every setting, and the numbers of each map in short; the maps themselves are in the .npz."""
-    model = request.model
     return {
-        "image": {
-            "name": image.name,
-            "sha256": image.sha256,
-            "height_px": image.size_px[0],
-            "width_px": image.size_px[1],
-        },
-        "model": {
-            "name": model.name,
-            "weights": request.weights,
-            "device": str(model.device),
-            "precision": str(model.dtype).removeprefix("torch."),
-            "input_px": request.size_px,
-            "grid": model.tower.grid_for(request.size_px),
-            "patch_px": model.tower.patch_px,
-            "logit_scale": model.logit_scale,
-            "logit_bias": model.logit_bias,
-        },
+        "image": describe_image(image),
+        "model": describe_model(request.model, request.weights, request.size_px),
         "prompts": request.prompts,
         "prompts_cut": request.cuts,
         "templates": request.templates,
@@ -172,7 +148,7 @@ def describe_maps(
         "probabilities": dict(zip(request.prompts, found.probabilities, strict=True)),
         "measures": list(_measures(request, found)),
         "arrays": npz_name,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": describe_versions(),
     }
 
 

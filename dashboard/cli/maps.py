@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from dashboard.cli.map_files import Request
     from surgery import Model
 
-IMAGE_PANEL = "Image and methods"
-
 
 def draw_maps(
     images: Annotated[
@@ -26,23 +24,14 @@ def draw_maps(
         ),
     ],
     text: options.Texts,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            help="clip, maskclip, clip_surgery, sclip, gem, naclip or clearclip, repeatable; default: all that have a "
-            "meaning for the model. A variant: clearclip:alpha=2 (fields: attention, blocks, residual, alpha, "
-            "mlp, position_interpolation).",
-            rich_help_panel=IMAGE_PANEL,
-        ),
-    ] = None,
+    method: options.MethodNames = None,
     size: options.Size = None,
     feature_surgery: Annotated[
         bool,
         typer.Option(
             "--feature-surgery",
             help="Remove what all prompts have in common; for a single prompt, what the empty text has.",
-            rich_help_panel=IMAGE_PANEL,
+            rich_help_panel=options.IMAGE_PANEL,
         ),
     ] = False,
     templates: options.Templates = "none",
@@ -51,9 +40,7 @@ def draw_maps(
     random_weights: options.RandomWeights = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.", rich_help_panel="Output")
-    ] = Path("out"),
+    out: options.Out = Path("out"),
     normalize: Annotated[
         bool,
         typer.Option(
@@ -82,7 +69,7 @@ def draw_maps(
         with bar("Starting"):
             from dashboard.cli.image_paths import find_images
         prompts, wanted_size = options.split_texts(text), options.parse_size(size)
-        _check_templates(templates)
+        options.check_templates(templates)
         sources, failures = find_images(images)
         if sources:
             loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
@@ -102,13 +89,6 @@ def _summary(written: list[str], out: Path) -> str:
     return f"{len(written)} image{'s' * (len(written) > 1)} done: {where}, .npz, .json."
 
 
-def _check_templates(name: str) -> None:
-    from surgery.prompts import resolve_templates
-
-    with usage_errors():
-        resolve_templates(name)
-
-
 def _prepare(
     model: "Model",
     random_weights: bool,
@@ -126,7 +106,8 @@ def _prepare(
     with usage_errors():
         model.tower.grid_for(size_px)
     weights = options.describe_weights(model, random_weights)
-    text, cuts = options.encode_prompts(model, prompts, templates)
+    cuts = options.announce_cuts(model, prompts, templates)
+    text = options.encode_prompts(model, prompts, templates)
     redundant = model.encode_text([""]) if surgery and len(prompts) == 1 else None
     return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size_px)
 
@@ -140,7 +121,7 @@ def _run(
 
     failures = []
     with bar("Images", total=len(sources)) as advance:
-        for done, (source, stem) in enumerate(claim_stems(sources, out), start=1):
+        for done, (source, stem) in enumerate(claim_stems(sources, out, "maps.png"), start=1):
             try:
                 image = source.load()
                 found = compute_maps(request, image)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from surgery.words import PromptCut
 
 RANDOM_SEED = 0
+IMAGE_PANEL = "Image and methods"
 
 ModelName = Annotated[
     str,
@@ -72,8 +73,23 @@ Size = Annotated[
         "-s",
         metavar="N|HxW",
         help="Input in pixels, a multiple of the patch, stretched to it; default: what the model was trained on.",
-        rich_help_panel="Image and methods",
+        rich_help_panel=IMAGE_PANEL,
     ),
+]
+
+
+MethodNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="clip, maskclip, clip_surgery, sclip, gem, naclip or clearclip, repeatable; default: all that have a "
+        "meaning for the model. A variant: clearclip:alpha=2 (fields: attention, blocks, residual, alpha, mlp, "
+        "position_interpolation).",
+        rich_help_panel=IMAGE_PANEL,
+    ),
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.", rich_help_panel="Output")
 ]
 
 
@@ -157,17 +173,31 @@ def split_texts(texts: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(prompt for text in texts for prompt in split_prompts(text)))
 
 
-def encode_prompts(model: "Model", prompts: Sequence[str], templates: str) -> tuple["Tensor", tuple["PromptCut", ...]]:
-    """Text features (t, d), and the prompts that are longer than the model reads, each of which is announced."""
-    from surgery.text import encode_text
+def announce_cuts(model: "Model", prompts: Sequence[str], templates: str) -> tuple["PromptCut", ...]:
+    """The prompts that are longer than the model reads, each of which is announced."""
     from surgery.words import PromptCutWarning, prompt_cut
 
+    warnings.simplefilter("ignore", PromptCutWarning)  # said here, once and on one line
     cuts = tuple(cut for prompt in prompts if (cut := prompt_cut(model, prompt, templates)) is not None)
     for cut in cuts:
         say(f"Note: {cut}")
-    with bar("Encoding prompts", total=len(prompts)) as advance, warnings.catch_warnings():
-        warnings.simplefilter("ignore", PromptCutWarning)
-        return encode_text(model, prompts, templates, progress=lambda done, total: advance(done)), cuts
+    return cuts
+
+
+def encode_prompts(model: "Model", prompts: Sequence[str], templates: str) -> "Tensor":
+    """Text features (t, d), with a bar."""
+    from surgery.text import encode_text
+
+    with bar("Encoding prompts", total=len(prompts)) as advance:
+        return encode_text(model, prompts, templates, progress=lambda done, total: advance(done))
+
+
+def check_templates(name: str) -> None:
+    """Refuses an unknown name as a wrong command."""
+    from surgery.prompts import resolve_templates
+
+    with usage_errors():
+        resolve_templates(name)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

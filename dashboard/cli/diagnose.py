@@ -1,0 +1,127 @@
+"""`clip-theatre diagnose`: why the map of one prompt flips on one image."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dashboard.cli import options
+from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
+
+if TYPE_CHECKING:
+    from analysis import FlipReport
+
+REGION_PANEL = "Region that should light up"
+
+
+def diagnose_image(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a sample: toy-0 to toy-11, china, flower.")],
+    text: Annotated[str, typer.Option("--text", "-t", help="The prompt, taken as it is.", rich_help_panel="Prompts")],
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask",
+            dir_okay=False,
+            help="PNG of the image's size: 0 background, 255 unknown.",
+            rich_help_panel=REGION_PANEL,
+        ),
+    ] = None,
+    class_id: Annotated[
+        int | None,
+        typer.Option("--class", min=0, max=65535, help="Id in a mask of classes.", rich_help_panel=REGION_PANEL),
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels of the image.", rich_help_panel=REGION_PANEL),
+    ] = None,
+    method: options.MethodNames = None,
+    size: options.Size = None,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate/--no-ablate",
+            help="Remove every attention and MLP in turn to check the blame, about half a pass each.",
+            rich_help_panel=options.IMAGE_PANEL,
+        ),
+    ] = True,
+    templates: options.Templates = "none",
+    model: options.ModelName = "toy",
+    pretrained: options.Pretrained = None,
+    random_weights: options.RandomWeights = False,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    out: options.Out = Path("out"),
+) -> None:
+    """Say whether the map of a prompt is flipped, where its sign turns, what writes it, and what each method does.
+
+    Prints the report and writes [bold]<name>_diagnosis[/bold] .json, .html (interactive, offline), .png, and two
+    tables, _methods.csv and _components.csv.
+
+    [bold]Examples[/bold]
+
+      clip-theatre diagnose toy-3 --text "a green ring"
+
+      clip-theatre diagnose street.jpg --text bench --mask street.png --class 15 --model ViT-B-16 --pretrained openai
+
+      clip-theatre diagnose china --text "a pagoda" --box 60,90,420,420 --size 224
+    """
+    started = time.perf_counter()
+    with interrupt_note(lambda: "nothing was written."):
+        with bar("Starting"):
+            from analysis import diagnose
+            from dashboard.cli.diagnosis_files import write_diagnosis
+            from dashboard.cli.image_paths import claim_stems, find_image
+            from dashboard.cli.regions import chosen_region
+        if not text.strip():
+            raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
+        options.check_templates(templates)
+        source, size_px = find_image(image), options.parse_size(size)
+        photo = source.load()
+        loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
+        methods = options.choose_methods(loaded.tower, method or [])
+        options.announce_cuts(loaded, [text], templates)
+        with usage_errors():
+            grid = loaded.tower.grid_for(loaded.native_size if size_px is None else size_px)
+        region = chosen_region(image, text, mask, class_id, box, photo.size_px, grid)
+        with bar("Diagnosing"):
+            report = diagnose(
+                loaded, photo.to_pil(), text, region, methods, templates=templates, size=size_px, ablate=ablate
+            )
+        weights = options.describe_weights(loaded, random_weights)
+        stem = next(claim_stems([source], out, "diagnosis.png"))[1]
+        names = write_diagnosis(out, stem, loaded, weights, photo, report, templates)
+    _print(report)
+    say(f"Wrote {out / names[0]} and {', '.join(name.removeprefix(stem) for name in names[1:])}.")
+    say(f"{time.perf_counter() - started:.1f} s")
+
+
+def _print(report: "FlipReport") -> None:
+    """The summary and two tables on stdout."""
+    console = Console(highlight=False)
+    console.print(report.summary, markup=False)
+    console.print()
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("method", "contrast", "score contrast", "flip AUC"):
+        table.add_column(title, justify="left" if title == "method" else "right")
+    for name, found in report.readings.items():
+        flipped = "[red]" if found.flip_auc < 0.5 else ""
+        figures = (f"{found.contrast:+.3f}", f"{100 * found.score_contrast:+.1f} %", f"{flipped}{found.flip_auc:.2f}")
+        table.add_row(options.title_of(name), *figures)
+    console.print(table)
+    console.print()
+    console.print(_culprits(report))
+
+
+def _culprits(report: "FlipReport") -> Table:
+    """The components that pull the contrast down most; what removing a block's attention or MLP did."""
+    changes = {found.component: found.change for found in report.interventions}
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("culprit", "adds to the contrast", "removed, the contrast changes by"):
+        table.add_column(title, justify="left" if title == "culprit" else "right")
+    for culprit in report.culprits:
+        change = changes.get(culprit.component)
+        table.add_row(culprit.label, f"{culprit.blame:+.4f}", "–" if change is None else f"{change:+.4f}")
+    return table
