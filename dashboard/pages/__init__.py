@@ -27,5 +27,7 @@ PAGES: tuple[PageInfo, ...] = (
     PageInfo("flip", "Flip", ":material/flip:"),
     PageInfo("layers", "Layers", ":material/layers:"),
     PageInfo("affinity", "Affinity", ":material/hub:"),
+    PageInfo("redundancy", "Redundancy", ":material/join_inner:"),
     PageInfo("words", "Words", ":material/match_word:"),
+    PageInfo("space", "Space", ":material/scatter_plot:"),
 )

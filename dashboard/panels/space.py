@@ -1,0 +1,196 @@
+"""The Space page: patch tokens as points, linked with their patches on the image."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from dashboard import events, services, state
+from dashboard.case import COLOURS, CUSTOM, PROJECTIONS, TOKENS_OF, Case, method_title
+from dashboard.figures import PATCHES_CURVE, plot_photo
+from dashboard.figures.space import POINTS_CURVE, Layout, colour_choices, plot_space, plot_space_frames
+from dashboard.panels.chart import render_figure
+from dashboard.panels.page import Exports
+from dashboard.panels.space_exports import space_exports
+from dashboard.panels.space_results import MAX_OVERLAY, SEED, chosen_block, layout
+from dashboard.panels.texts import plain, shorten
+from dashboard.regions import outline_path
+from surgery import METHODS
+
+TOKENS_TITLES = {"block": "a block", "method": "a method", "all_blocks": "all blocks, animated"}
+PROJECTION_TITLES = {"pca": "PCA", "umap": "UMAP"}
+COLOUR_TITLES = {"region": "region", "nearest": "nearest prompt", "source": "block or method"}
+MODES = ("points", "box", "lasso")
+
+HELP = f"""
+Every point is a **patch token**, brought to length 1, so that distance is cosine. Tokens of **a block** are the
+residual stream that leaves it; tokens of **a method** are its features beside the text features. What is laid over one
+another is laid out together, so that places can be compared.
+
+**PCA**: the two directions of largest variance; linear, exact, with the share of the variance that they show. **UMAP**:
+keeps neighbours on cosine distance together (McInnes et al. 2018, arXiv 1802.03426); distances between clouds and their
+size mean little. 15 neighbours, minimal distance 0.1, seed {SEED}: the same picture every time.
+
+**All blocks** share the axes of one PCA, so that a token's way through the network can be followed.
+
+**Nearest prompt**: highest cosine; a block is read out as if it were the last (logit lens).
+"""
+
+
+def render_space(case: Case) -> Exports:
+    """Controls; the points on the left, the image on the right; what is lit in words."""
+    _render_controls(case)
+    umap = case.projection == "umap" and case.tokens_of != "all_blocks"
+    with st.spinner("UMAP takes some seconds, the first time more …" if umap else "Projecting …", show_time=True):
+        found = layout(case)
+    choices = colour_choices(found)
+    by = case.colour if case.colour in choices else choices[0]
+    points, image = st.columns([1.6, 1], gap="medium")
+    with points:
+        _render_points(case, found, by)
+    with image:
+        _render_photo(case, found)
+    return space_exports(case, found, by)
+
+
+def _render_controls(case: Case) -> None:
+    tower = services.model(case).tower
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        _choose("Tokens of", TOKENS_OF, TOKENS_TITLES, "tokens_of", case.tokens_of)
+        if case.tokens_of == "method":
+            _render_method(case)
+        elif case.tokens_of == "block":
+            _render_block(case, len(tower.blocks))
+        if case.tokens_of != "all_blocks":
+            _choose("Projection", PROJECTIONS, PROJECTION_TITLES, "projection", case.projection)
+        _choose("Colour by", COLOURS, COLOUR_TITLES, "colour", case.colour)
+
+
+def _choose(label: str, options: tuple[str, ...], titles: Mapping[str, str], field: str, value: str) -> None:
+    st.segmented_control(
+        label,
+        options,
+        format_func=titles.__getitem__,
+        required=True,
+        **state.widget(f"space {field}", value, lambda case, chosen: replace(case, **{field: chosen})),
+    )
+
+
+def _render_block(case: Case, depth: int) -> None:
+    block = chosen_block(case, depth)
+    if depth > 1:
+        st.slider(
+            "Block",
+            0,
+            depth - 1,
+            width=150,
+            **state.widget("space block", block, lambda case, chosen: replace(case, layer=chosen)),
+        )
+    others = [str(index) for index in range(depth) if index != block]
+    _render_overlay(case, "and of blocks", others)
+
+
+def _render_method(case: Case) -> None:
+    st.selectbox(
+        "Method",
+        (*METHODS, CUSTOM),
+        format_func=method_title,
+        width=150,
+        help="Method A of all pages.",
+        **state.widget("space method", case.method_a, lambda case, chosen: replace(case, method_a=chosen)),
+    )
+    _render_overlay(case, "and of methods", [name for name in (*METHODS, CUSTOM) if name != case.method_a])
+
+
+def _render_overlay(case: Case, label: str, options: list[str]) -> None:
+    """The sources laid over the first one; those of the other kind stay in the case."""
+    kept = [name for name in case.overlay if name in options][:MAX_OVERLAY]
+
+    def changed(case: Case, chosen: list[str]) -> Case:
+        return replace(case, overlay=(*(name for name in case.overlay if name not in options), *chosen))
+
+    st.multiselect(
+        label,
+        options,
+        format_func=method_title,
+        max_selections=MAX_OVERLAY,
+        placeholder="none",
+        width=170,
+        **state.widget(f"space overlay {label}", kept, changed),
+    )
+
+
+def _render_points(case: Case, found: Layout, by: str) -> None:
+    if case.tokens_of == "all_blocks":
+        start = _first(case, found)
+        title = "Patch tokens from the embedding to the last block (PCA of all)"
+        figure = plot_space_frames(found, by, case.lit, case.patch, start, title)
+    else:
+        kind = PROJECTION_TITLES[found.method]
+        figure = plot_space(found, by, case.lit, case.patch, f"{kind} of patch tokens: {', '.join(found.sources)}")
+    n = found.coordinates.shape[1]
+    render_figure(figure, key="space points", on_event=lambda event: _take(event, POINTS_CURVE, n), modes=MODES)
+    st.caption("Lasso or box: light up patches. Click a point: choose its patch everywhere.")
+
+
+def _first(case: Case, found: Layout) -> int:
+    """The source that the page speaks of: the first one, or the frame that an animation begins with."""
+    return chosen_block(case, len(found.sources) - 1) + 1 if case.tokens_of == "all_blocks" else 0
+
+
+def _render_photo(case: Case, found: Layout) -> None:
+    picture, mask = services.image(case), services.region_mask(case)
+    size = picture.rgb.shape[:2]
+    figure = plot_photo(
+        picture.rgb,
+        found.grid,
+        lit=case.lit,
+        outline="" if mask is None else outline_path(mask, size),
+        patch=case.patch,
+        title="Lit patches on the image" if case.lit else "The image",
+        height=400,
+    )
+    n = found.coordinates.shape[1]
+    render_figure(figure, key="space photo", on_event=lambda event: _take(event, PATCHES_CURVE, n), modes=MODES)
+    if not case.lit:
+        st.caption("Drag a box or a lasso over patches to light up their points. Click a patch to choose it.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(plain(describe_lit(case.lit, found, _first(case, found))), width="stretch")
+        st.button("Clear", key="clear lit", help="Light no patches", on_click=lambda: state.update(lit=()))
+
+
+def _take(event: Mapping[str, Any], curve: int, patches: int) -> None:
+    """A box or a lasso lights patches, a click chooses one."""
+    indices = sorted({index % patches for index in events.picked_indices(event, curve)})
+    if not indices:
+        return
+    if events.picked_box(event) is not None or events.picked_outline(event) is not None:
+        state.update(lit=tuple(indices))
+    elif len(indices) == 1:
+        columns = services.grid(state.case())[1]
+        state.update(patch=divmod(indices[0], columns))
+
+
+def describe_lit(lit: tuple[int, ...], found: Layout, source: int = 0) -> str:
+    """The lit patches in words: how many are in the region, and which prompts are nearest to them. Pure.
+
+    Args:
+        lit: at least one patch.
+        found: the layout.
+        source: the source that tells the nearest prompts.
+    """
+    chosen = list(lit)
+    parts = [f"{len(lit)} patch{'es' if len(lit) > 1 else ''} lit"]
+    if found.region is not None:
+        inside = found.region == "foreground"
+        parts[0] += (
+            f": {100 * inside[chosen].mean():.0f} % of them in the region, where {100 * inside.mean():.0f} % of all are"
+        )
+    if found.nearest is not None:
+        counts = Counter(found.nearest[source, chosen].tolist()).most_common(3)
+        nearest = ", ".join(f"“{shorten(name)}” {count}" for name, count in counts)
+        parts.append(f"Nearest prompts ({found.sources[source]}): {nearest}")
+    return ". ".join(parts) + "."
