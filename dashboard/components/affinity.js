@@ -1,0 +1,268 @@
+// Where the attention of one patch goes, a map for each kind. The server sends the weights between all patches of one block
+// and head; this file draws the row of the patch under the pointer. All text is set through textContent.
+
+const OPACITY = 0.92;
+const DECADES = 3; // of the logarithmic ramp
+const RAMPS = {
+  linear: { up: (x) => x, down: (p) => p },
+  root: { up: Math.sqrt, down: (p) => p * p },
+  log: { up: (x) => 1 + Math.log10(Math.max(x, 1e-9)) / DECADES, down: (p) => 10 ** (DECADES * (p - 1)) },
+};
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".affinity");
+  const view = (root.view ??= new AffinityView(root));
+  view.send = (event) => setTriggerValue("event", event);
+  view.show(data);
+}
+
+function element(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function vector(tag, props) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(props)) node.setAttribute(key, value);
+  return node;
+}
+
+const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+const floats = (base64) => new Float32Array(bytes(base64).buffer);
+const clamp = (x, high) => Math.min(high, Math.max(0, x));
+const percent = (x) => `${x === 0 ? "0" : 100 * x < 0.001 ? "< 0.001" : String(+(100 * x).toPrecision(2))} %`;
+const place = (patch) => `row ${patch[0]}, column ${patch[1]}`;
+
+class AffinityView {
+  constructor(root) {
+    this.root = root;
+    this.hovered = null; // patch under the pointer on the photograph: its attention is shown
+    this.reading = null; // patch under the pointer on a map: its weight is read
+  }
+
+  show(data) {
+    const before = this.data;
+    this.data = data;
+    if (data.codes !== before?.codes) this.decode();
+    if (data.peaks !== before?.peaks || data.cls !== before?.cls) [this.peaks, this.cls] = [floats(data.peaks), floats(data.cls)];
+    this.sides = bytes(data.sides);
+    const signature = JSON.stringify([data.kinds, data.grid, data.photo.grey]);
+    if (signature !== this.signature) {
+      this.signature = signature;
+      this.build();
+    }
+    for (const frame of [this.photo, ...this.maps]) frame.vectors.replaceChildren(...this.outlines());
+    this.fill();
+    this.draw();
+  }
+
+  // Codes are the square roots of the weights as whole numbers, each row in units of its own largest weight.
+  decode() {
+    const raw = bytes(this.data.codes);
+    this.codes = this.data.levels > 255 ? new Uint16Array(raw.buffer) : raw;
+  }
+
+  build() {
+    const { data } = this;
+    const photo = element("img", { alt: "the image", src: data.photo.colour });
+    this.photo = this.frame(photo);
+    this.status = element("div", { className: "note", role: "status" });
+    Object.assign(this.photo.node, { tabIndex: 0, onkeydown: (event) => this.key(event) });
+    Object.assign(this.photo.node.dataset, { testid: "affinity-photo" });
+    this.photo.node.setAttribute("role", "application");
+    this.photo.node.setAttribute("aria-label", "The image. Arrow keys move the patch whose attention is shown, Enter chooses it.");
+    this.photo.node.onpointermove = (event) => this.hover(this.locate(event));
+    this.photo.node.onpointerleave = () => this.hover(null);
+    this.photo.node.onclick = (event) => this.pick(this.locate(event));
+    this.maps = data.kinds.map((kind, index) => this.map(kind, index));
+    const first = element("figure", { className: "cell" }, element("div", { className: "title" }, "Image"), this.photo.node, this.status);
+    const frames = element("div", { className: "frames" }, first, ...this.maps.map((map) => map.cell));
+    frames.style.setProperty("--columns", Math.min(5, this.maps.length + 1));
+    this.root.replaceChildren(frames, this.foot());
+    this.root.style.setProperty("--region", data.colours.region);
+  }
+
+  frame(...content) {
+    const { width, height } = this.data.photo;
+    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
+    const query = element("div", { className: "marker query" });
+    const reading = element("div", { className: "marker reading" });
+    const node = element("div", { className: "frame" }, ...content, vectors, query, reading);
+    node.style.aspectRatio = `${width} / ${height}`;
+    return { node, vectors, query, reading };
+  }
+
+  map(kind, index) {
+    const [rows, columns] = this.data.grid;
+    const canvas = element("canvas", { width: columns, height: rows });
+    const frame = this.frame(element("img", { alt: "", src: this.data.photo.grey }), canvas);
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(columns, rows);
+    const rgb = this.data.colours.positive.split(",").map(Number);
+    for (let i = 0; i < rows * columns; i++) pixels.data.set(rgb, 4 * i);
+    const note = element("div", { className: "note" });
+    const swatch = element("span", { className: "swatch" });
+    swatch.style.background = kind.colour;
+    const cell = element("figure", { className: "cell" }, element("div", { className: "title", title: kind.hint }, swatch, kind.title), frame.node, note);
+    Object.assign(frame.node.dataset, { testid: "affinity-map", kind: kind.name });
+    frame.node.setAttribute("role", "img");
+    frame.node.setAttribute("aria-label", `Attention under ${kind.title}`);
+    frame.node.onpointermove = (event) => this.read(this.locate(event));
+    frame.node.onpointerleave = () => this.read(null);
+    frame.node.onclick = (event) => this.pick(this.locate(event));
+    return { ...frame, cell, note, context, pixels, index, values: new Float32Array(rows * columns) };
+  }
+
+  foot() {
+    this.strip = element("div", { className: "strip" });
+    this.ticks = element("div", { className: "ticks" });
+    const name = element("div", { className: "name" }, "share of the patch's attention, one scale for all kinds");
+    this.buttons = Object.keys(RAMPS).map((ramp) => {
+      const button = element("button", { type: "button" }, ramp);
+      button.onclick = () => this.choose(ramp);
+      return button;
+    });
+    const ramps = element("div", { className: "ramps", role: "group" }, "colour", ...this.buttons);
+    ramps.setAttribute("aria-label", "How the colour follows the weight");
+    return element("div", { className: "foot" }, element("div", { className: "bar" }, name, this.strip, this.ticks), ramps);
+  }
+
+  fill() {
+    const { ramp, top, colours } = this.data;
+    const { down } = RAMPS[ramp];
+    this.strip.style.background = `linear-gradient(90deg, rgba(${colours.positive},0), rgba(${colours.positive},${OPACITY})), #8b8b8b`;
+    this.ticks.replaceChildren(
+      ...[0, 0.25, 0.5, 0.75, 1].map((p) => {
+        const text = percent(down(p) * top);
+        const tick = element("span", {}, p === 1 ? `≥ ${text}` : p === 0 && ramp === "log" ? `≤ ${text}` : text);
+        tick.style.left = `${100 * p}%`;
+        return tick;
+      }),
+    );
+    for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.textContent === ramp));
+  }
+
+  choose(ramp) {
+    this.data.ramp = ramp;
+    this.fill();
+    this.draw();
+    this.send({ type: "ramp", value: ramp });
+  }
+
+  locate(event) {
+    const box = event.currentTarget.getBoundingClientRect();
+    const [rows, columns] = this.data.grid;
+    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    return [clamp(row, rows - 1), clamp(column, columns - 1)];
+  }
+
+  get query() {
+    return this.hovered ?? this.data.patch ?? this.data.example;
+  }
+
+  hover(patch) {
+    if (String(patch) === String(this.hovered)) return;
+    const start = performance.now();
+    this.hovered = patch;
+    this.draw();
+    this.root.dataset.frameMs = (performance.now() - start).toFixed(3);
+  }
+
+  read(patch) {
+    if (String(patch) === String(this.reading)) return;
+    this.reading = patch;
+    this.label();
+  }
+
+  pick(patch) {
+    this.data.patch = patch;
+    this.draw();
+    this.send({ type: "patch", row: patch[0], column: patch[1] });
+  }
+
+  key(event) {
+    const [rows, columns] = this.data.grid;
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const from = this.query;
+    if (move) this.hover([clamp(from[0] + move[0], rows - 1), clamp(from[1] + move[1], columns - 1)]);
+    else if (event.key === "Enter") this.pick(from);
+    else if (event.key === "Escape") this.hover(null);
+    else return;
+    event.preventDefault();
+  }
+
+  draw() {
+    const patch = this.query;
+    const row = patch[0] * this.data.grid[1] + patch[1];
+    for (const map of this.maps) this.paint(map, row);
+    this.root.dataset.query = String(patch);
+    this.label();
+  }
+
+  paint(map, row) {
+    const { values, pixels } = map;
+    const count = values.length;
+    const peak = this.peaks[map.index * count + row];
+    const first = (map.index * count + row) * count;
+    const { up } = RAMPS[this.data.ramp];
+    const { levels, top } = this.data;
+    for (let i = 0; i < count; i++) {
+      const root = this.codes[first + i] / levels;
+      const weight = peak * root * root;
+      values[i] = weight;
+      pixels.data[4 * i + 3] = 255 * OPACITY * clamp(up(weight / top), 1);
+    }
+    map.context.putImageData(pixels, 0, 0);
+    map.ownCls = this.cls[map.index * count + row];
+    map.ownRegion = this.within(values, row);
+  }
+
+  // Share of the weight on patches that stays inside the region of the query; null without a region around it.
+  within(values, row) {
+    const side = this.sides[row];
+    if (!side) return null;
+    let own = 0;
+    let all = 0;
+    for (let i = 0; i < values.length; i++) {
+      all += values[i];
+      if (this.sides[i] === side) own += values[i];
+    }
+    return own / all;
+  }
+
+  label() {
+    const { data, query, reading } = this;
+    const row = query[0] * data.grid[1] + query[1];
+    for (const frame of [this.photo, ...this.maps]) {
+      this.put(frame.query, query);
+      this.put(frame.reading, reading);
+    }
+    const state = this.hovered ? "under the pointer; click to choose it" : data.patch ? "chosen" : "an example; hover the image, click to choose";
+    this.status.textContent = `patch ${place(query)}\n${state}`;
+    for (const map of this.maps) {
+      const lines = [`itself ${percent(map.values[row])}`];
+      if (map.ownRegion !== null) lines.push(`own region ${percent(map.ownRegion)}`);
+      if (data.has_cls) lines.push(`CLS token ${percent(map.ownCls)}`);
+      if (reading) lines.push(`${place(reading)}: ${percent(map.values[reading[0] * data.grid[1] + reading[1]])}`);
+      map.note.textContent = lines.join("\n");
+    }
+  }
+
+  put(marker, patch) {
+    marker.style.display = patch ? "block" : "none";
+    if (!patch) return;
+    const [rows, columns] = this.data.grid;
+    Object.assign(marker.style, { left: `${(100 * patch[1]) / columns}%`, top: `${(100 * patch[0]) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
+  }
+
+  outlines() {
+    if (!this.data.outline) return [];
+    return ["halo", "line"].map((name) => vector("path", { class: `outline ${name}`, d: this.data.outline }));
+  }
+}

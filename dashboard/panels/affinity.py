@@ -1,0 +1,171 @@
+"""The Affinity page: where the attention of a patch goes under several kinds of attention."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from analysis.affinity import Affinity
+from analysis.regions import Region
+from dashboard import events, services, state
+from dashboard.case import RAMPS, Case
+from dashboard.figures import affinity as figures
+from dashboard.panels import affinity_results as results
+from dashboard.panels.affinity_exports import affinity_exports
+from dashboard.panels.affinity_view import AffinityView, render_affinity_view
+from dashboard.panels.chart import render_figure
+from dashboard.panels.mapview import photo_of
+from dashboard.panels.page import Exports
+from dashboard.regions import outline_path
+
+PARTNERS_SHOWN = 6
+MEAN = -1
+"""The option of the head picker that stands for the mean."""
+
+HELP = """
+**Attention** is the row of a patch in the softmax of one block: how much of every other token's value it takes. A row
+sums to 1 over all patches and the CLS token. **q-k** is what CLIP uses; **v-v**, **q-q** and **k-k** compare the same
+projection of both tokens (CLIP Surgery, arXiv 2304.05653; ClearCLIP, 2407.12442); a sum such as q-q + k-k (SCLIP,
+2312.01597) is divided by its number of softmaxes. All are read from the original path of the network.
+
+**Colours**: one scale for all kinds, from 0 to the 99.9 % quantile of the weights between two different patches,
+linear, by the square root or over three decades; larger weights look like the top.
+
+**Same-region mass**: of the weight that a region's patches put on patches, the share that stays in their own region
+(foreground or background), averaged over them. Uniform attention gives the region's share of the image.
+
+**Strongest partner**: the token with the largest weight. Section 3.2 of CLIP Surgery finds that under q-k it is not the
+patch itself, and often lies in another region.
+
+Keyboard: Tab reaches the image, arrow keys move the patch, Enter chooses it, Escape goes back.
+"""
+
+NO_REGION = (
+    "**Choose a region** in the sidebar to see how much attention stays inside it, block by block, and who the "
+    "strongest partners of its patches are."
+)
+
+
+def render_affinity(case: Case) -> Exports:
+    """Controls, the linked maps, the partners of the chosen patch, and what the region's patches do."""
+    _render_controls(case)
+    if not results.shown_kinds(case):
+        st.info("Choose at least one kind of attention above to see its maps.")
+        return Exports()
+    region = services.region(case)
+    affinity = results.affinity(case)
+    example = results.example_patch(affinity.grid, region)
+    _render_view(case, affinity, region, example)
+    _render_partners(case, affinity, region)
+    if region is None:
+        st.info(NO_REGION, icon=":material/ink_selection:")
+    else:
+        _render_region(case)
+    return affinity_exports(case, affinity, case.patch or example)
+
+
+def _render_controls(case: Case) -> None:
+    blocks = services.model(case).tower.blocks
+    kinds, layer, head = st.columns([2.4, 1.3, 1], gap="medium", vertical_alignment="bottom")
+    options = results.kind_options(case)
+    kinds.pills(
+        "Kinds of attention",
+        options,
+        selection_mode="multi",
+        format_func=figures.kind_title,
+        **state.widget("kinds", list(results.shown_kinds(case)), _set_kinds),
+    )
+    shown = results.shown_layer(case)
+    if len(blocks) > 1:
+        layer.slider(
+            "Block",
+            0,
+            len(blocks) - 1,
+            help="Blocks count from 0. The last one writes the features.",
+            **state.widget("affinity block", shown, lambda case, value: replace(case, layer=value)),
+        )
+    head.selectbox(
+        "Head",
+        [MEAN, *range(blocks[shown].heads)],
+        format_func=lambda value: "mean of heads" if value == MEAN else f"head {value}",
+        **state.widget("affinity head", MEAN if case.head is None else case.head, _set_head),
+    )
+
+
+def _set_kinds(case: Case, kinds: list[str]) -> Case:
+    return replace(case, kinds=tuple(kind for kind in results.kind_options(case) if kind in kinds))
+
+
+def _set_head(case: Case, value: int) -> Case:
+    return replace(case, head=None if value == MEAN else value)
+
+
+def _render_view(case: Case, affinity: Affinity, region: Region | None, example: tuple[int, int]) -> None:
+    picture, mask = services.image(case), services.region_mask(case)
+    view = AffinityView(
+        photo=photo_of(picture),
+        affinity=affinity,
+        encoded=results.encoded_affinity(case),
+        patch=case.patch,
+        example=example,
+        region=region,
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
+        ramp=case.ramp,
+    )
+    render_affinity_view(view, key="affinity", on_event=lambda event: take_event(event, affinity.grid))
+
+
+def take_event(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
+    """Puts what happened in the view into the case."""
+    patch = events.picked_patch(event, grid)
+    if patch is not None:
+        state.update(patch=patch)
+    elif event.get("type") == "ramp" and event.get("value") in RAMPS:
+        state.update(ramp=event["value"])
+
+
+def _render_partners(case: Case, affinity: Affinity, region: Region | None) -> None:
+    if case.patch is None:
+        st.info(
+            "**Click a patch** in the image above to list its strongest partners here and to choose it on every page.",
+            icon=":material/ads_click:",
+        )
+        return
+    figure = figures.plot_partners(affinity, case.patch, region, PARTNERS_SHOWN)
+    patch = case.patch
+    render_figure(figure, key="affinity partners", on_event=lambda event: take_partner(event, affinity, patch, region))
+    st.caption("A patch whose strongest partner is not itself lends its place to another. Click a bar to follow it.")
+
+
+def take_partner(event: Mapping[str, Any], affinity: Affinity, patch: tuple[int, int], region: Region | None) -> None:
+    """A click on a partner chooses that patch; the CLS token is none."""
+    for kind in range(len(affinity.kinds)):
+        index = events.picked_index(event, kind)
+        partners = figures.strongest_partners(affinity, kind, patch, region, PARTNERS_SHOWN)
+        if index is not None and index < len(partners) and partners[index].patch is not None:
+            state.update(patch=partners[index].patch)
+
+
+def _render_region(case: Case) -> None:
+    layer = results.shown_layer(case)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        found = results.mass(case)
+        render_figure(
+            figures.plot_mass(found, layer, case.head),
+            key="affinity mass",
+            on_event=lambda event: take_block(event, len(found.kinds), found.flow.shape[1]),
+        )
+        st.caption("Above the dotted line attention prefers the own region. Click a point to choose its block.")
+    with right:
+        render_figure(figures.plot_best_partners(results.partners(case), layer, case.head), key="affinity best")
+        st.caption("Share of the patches whose largest weight lies there: is it they themselves, or another region?")
+
+
+def take_block(event: Mapping[str, Any], kinds: int, depth: int) -> None:
+    """A click on a point of the same-region mass chooses its block."""
+    for curve in range(2 * kinds):
+        index = events.picked_index(event, curve)
+        if index is not None and index < depth:
+            state.update(layer=index)

@@ -1,0 +1,82 @@
+"""What the Affinity page computes, each once for all sessions."""
+
+import numpy as np
+
+from analysis.affinity import Affinity, BestPartners, SameRegionMass, best_partners, compute_affinity, same_region_mass
+from analysis.regions import Region
+from dashboard import services
+from dashboard.case import Case, Patch
+from dashboard.panels.affinity_view import EncodedAffinity, encode_affinity
+from dashboard.services import TraceKey, cached
+from surgery.attention import KINDS
+
+
+def kind_options(case: Case) -> tuple[str, ...]:
+    """Kinds of attention that have a meaning for the case's model."""
+    return services.model(case).tower.kinds or KINDS
+
+
+def shown_kinds(case: Case) -> tuple[str, ...]:
+    """The chosen kinds, without those that have no meaning for the model."""
+    options = kind_options(case)
+    return tuple(kind for kind in options if kind in case.kinds)
+
+
+def shown_layer(case: Case) -> int:
+    """The chosen block; the last one where none is chosen."""
+    return len(services.model(case).tower.blocks) - 1 if case.layer is None else case.layer
+
+
+def example_patch(grid: tuple[int, int], region: Region | None) -> Patch:
+    """The patch that is shown while none is chosen: in the middle of the region, else of the grid."""
+    if region is None:
+        return grid[0] // 2, grid[1] // 2
+    inside = np.argwhere(region.foreground)  # (n, 2)
+    nearest = ((inside - inside.mean(axis=0)) ** 2).sum(axis=1).argmin()
+    return int(inside[nearest, 0]), int(inside[nearest, 1])
+
+
+def affinity(case: Case) -> Affinity:
+    """Attention weights of the chosen block and head under the chosen kinds."""
+    return _affinity(services.trace_key(case), shown_kinds(case), shown_layer(case), case.head, case)
+
+
+@cached(max_entries=8)
+def _affinity(key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | None, _case: Case) -> Affinity:
+    trace = services.trace(_case)
+    with services.model_lock(_case):
+        return compute_affinity(trace, kinds, layer, head)
+
+
+def encoded_affinity(case: Case) -> EncodedAffinity:
+    """`affinity` as the browser gets it."""
+    return _encoded(services.trace_key(case), shown_kinds(case), shown_layer(case), case.head, case)
+
+
+@cached(max_entries=8)
+def _encoded(key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | None, _case: Case) -> EncodedAffinity:
+    return encode_affinity(affinity(_case))
+
+
+def mass(case: Case) -> SameRegionMass:
+    """Same-region mass of every block and head; the case has a region."""
+    return _mass(services.trace_key(case), shown_kinds(case), case.region, case)
+
+
+@cached(max_entries=16)
+def _mass(key: TraceKey, kinds: tuple[str, ...], region: str, _case: Case) -> SameRegionMass:
+    trace, sides = services.trace(_case), services.region(_case)
+    with services.model_lock(_case):
+        return same_region_mass(trace, kinds, sides)
+
+
+def partners(case: Case) -> BestPartners:
+    """Where the strongest partners are in every block and head; the case has a region."""
+    return _partners(services.trace_key(case), shown_kinds(case), case.region, case)
+
+
+@cached(max_entries=16)
+def _partners(key: TraceKey, kinds: tuple[str, ...], region: str, _case: Case) -> BestPartners:
+    trace, sides = services.trace(_case), services.region(_case)
+    with services.model_lock(_case):
+        return best_partners(trace, kinds, sides)
