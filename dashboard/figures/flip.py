@@ -26,6 +26,8 @@ from surgery import TITLES
 
 DIMMED = 0.45
 NAMED_POINTS = 8
+NAMED_FROM = 0.4
+"""Dots this far from the origin, of 2 at most, carry their name; nearer ones would overlap."""
 KIND_MARKS = {
     "attention": ("circle", SERIES_COLOURS[0], "attention of a block"),
     "head": ("circle-open", SERIES_COLOURS[0], "one head"),
@@ -63,7 +65,7 @@ def plot_waterfall(report: FlipReport, chosen: Component | None = None) -> go.Fi
     figure.update_xaxes(
         title="component (a: attention, m: MLP)", type="category", tickangle=-45 if len(terms) > 9 else 0
     )
-    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
 
 
@@ -108,7 +110,7 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
     figure.update_xaxes(
         title="read out after", tickvals=ticks, ticktext=["emb." if t == 0 else str(t - 1) for t in ticks]
     )
-    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
 
 
@@ -153,7 +155,7 @@ def plot_heads(report: FlipReport, chosen: Component | None = None) -> go.Figure
         hoverinfo="skip",
         xgap=1,
         ygap=1,
-        colorbar={"title": "cosine", "thickness": 12, "tickformat": "+.2~g"},
+        colorbar={"title": "cosine", "thickness": 12, "tickformat": ".2~g"},
     )
     figure = apply_theme(go.Figure([markers, heat]), "Blame of every head" + (" and MLP" if has_mlp else ""), 300)
     figure.update_layout(hovermode="closest", hoverdistance=-1, showlegend=False, dragmode=False)
@@ -190,7 +192,8 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
     if not done:
         return _say(figure, "No component has been removed yet.")
     blame, change = np.array([i.blame for i in done]), np.array([i.change for i in done])
-    named = set(np.argsort(-(np.abs(blame) + np.abs(change)))[:NAMED_POINTS].tolist())
+    size = np.abs(blame) / np.abs(blame).max(initial=1e-12) + np.abs(change) / np.abs(change).max(initial=1e-12)
+    named = {n for n in np.argsort(-size)[:NAMED_POINTS].tolist() if size[n] > NAMED_FROM}
     picked = [i.component == chosen for i in done]
     dots = go.Scatter(
         x=blame,
@@ -219,9 +222,9 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=name))
     figure.update_layout(hovermode="closest", margin={"b": 78}, height=330)
     figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
-    figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat="+.2~g")
+    figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat=".2~g")
     figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)")
-    figure.update_yaxes(title="change when removed", zeroline=True, tickformat="+.2~g")
+    figure.update_yaxes(title="change when removed", zeroline=True, tickformat=".2~g")
     return figure
 
 
@@ -246,28 +249,23 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
         x=aucs,
         orientation="h",
         marker={"color": [*map(method_colour, names)], "opacity": opacity},
-        text=[f"{auc:.2f}" for auc in aucs],
-        textposition="inside",
-        insidetextanchor="start",
         customdata=[report.readings[name].contrast for name in names],
         hovertemplate="%{y}: flip AUC %{x:.3f}, contrast %{customdata:+.3f}<extra></extra>",
     )
     figure = apply_theme(go.Figure(bars), "What each method does about it: flip AUC", 60 + 26 * len(names) + 44)
     for row, name in enumerate(names):
-        figure.add_annotation(
-            x=1.02,
-            y=row,
-            text=f"{report.readings[name].contrast:+.3f}".replace("-", "−"),
-            showarrow=False,
-            xanchor="left",
-            font={"size": 11},
-        )
-    figure.add_annotation(x=1.02, y=-0.9, text="contrast", showarrow=False, xanchor="left", font={"size": 11})
+        _write_at_right(figure, row, f"{aucs[row]:.2f}", f"{report.readings[name].contrast:+.3f}".replace("-", "−"))
+    _write_at_right(figure, -0.9, "AUC", "contrast")
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "dash": "dot"})
     figure.update_layout(showlegend=False, bargap=0.25)
-    figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.2], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.38], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(range=[len(names) - 0.4, -1.3], showgrid=False)
     return figure
+
+
+def _write_at_right(figure: go.Figure, row: float, *words: str) -> None:
+    for x, text in zip((1.12, 1.36), words, strict=True):
+        figure.add_annotation(x=x, y=row, text=text, showarrow=False, xanchor="right", font={"size": 11})
 
 
 def describe_component(part: Component) -> str:

@@ -38,8 +38,7 @@ def plot_streams(measure: StreamMeasure, layer: int | None = None, frobenius: bo
         for group, title in _groups(measure).items():
             for trace in _group_traces(measure, stream, group, title, frobenius, first=column == 1):
                 figure.add_trace(trace, row=1, col=column)
-    what = "Frobenius norm over the tokens of a group" if frobenius else f"{measure.quantity} of the tokens"
-    apply_theme(figure, f"{what[0].upper()}{what[1:]}, block by block", 340)
+    apply_theme(figure, _streams_title(measure, frobenius), 340)
     depth = len(measure.attention)
     figure.update_xaxes(title="block", dtick=max(1, depth // 8), range=[-0.5, depth - 0.5])
     figure.update_yaxes(title=_quantity(measure, frobenius), col=1)
@@ -49,6 +48,14 @@ def plot_streams(measure: StreamMeasure, layer: int | None = None, frobenius: bo
     if layer is not None:
         figure.add_vline(x=layer, line={"color": NEUTRAL, "dash": "dot"})
     return figure
+
+
+def _streams_title(measure: StreamMeasure, frobenius: bool) -> str:
+    if frobenius:
+        return "Frobenius norm over the tokens of a group, block by block"
+    if measure.quantity.startswith("cosine"):
+        return "Cosine of the tokens with the final CLS feature, block by block"
+    return f"{measure.quantity} of the tokens, block by block"
 
 
 def _quantity(measure: StreamMeasure, frobenius: bool) -> str:
@@ -136,11 +143,11 @@ def plot_entropy(
         y=most,
         line={"color": NEUTRAL, "dash": "dot"},
         annotation={"text": f"all tokens alike: {most:.2f}", "font": {"size": 11}},
-        annotation_position="bottom left",
+        annotation_position="top left",
     )
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title="block", dtick=max(1, depth // 12), range=[-0.5, depth - 0.5])
-    figure.update_yaxes(title="entropy (nats)", rangemode="tozero")
+    figure.update_yaxes(title="entropy (nats)", range=[0, 1.12 * most])
     return figure
 
 
@@ -186,10 +193,11 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
     shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
-    figure.update_layout(margin={"b": 84}, hovermode="closest")
-    figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
-    figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown, ticktext=[*labels[shown]])
-    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat="+.3~g")
+    figure.update_layout(margin={"b": 96}, hovermode="closest")
+    figure.update_layout(legend={"y": -0.27, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown)
+    figure.update_xaxes(ticktext=[labels[place].replace(" ", "<br>") for place in shown], tickangle=0)
+    figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
 
 

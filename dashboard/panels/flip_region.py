@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import events, services, state
-from dashboard.case import Case, describe_region
+from dashboard.case import Case
 from dashboard.figures import PATCHES_CURVE, plot_photo
 from dashboard.panels.chart import render_figure
 from dashboard.panels.page import EXPECTED
@@ -23,15 +23,18 @@ MAX_CORNERS = 60
 def render_region(case: Case) -> None:
     """The photograph with the region, and what is drawn."""
     picture, grid = services.image(case).rgb, services.grid(case)
-    mask = services.region_mask(case)
+    try:
+        mask = services.region_mask(case)
+    except EXPECTED:
+        mask = None  # the page says what is wrong; here another region can be drawn
     figure = plot_photo(
         picture,
         grid,
         outline="" if mask is None else outline_path(mask, picture.shape[:2]),
         patch=case.patch,
-        height=300,
+        height=326,
     )
-    figure.update_layout(margin={"l": 4, "r": 4, "t": 8, "b": 4})
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 4})
     render_figure(
         figure,
         key="flip photo",
@@ -39,8 +42,7 @@ def render_region(case: Case) -> None:
         modes=("points", "box", "lasso"),
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = f"Region: {plain(describe_region(case.region))}." if case.region else "No region yet."
-        st.caption(f"{words} Drag a box, or choose the lasso above the picture.", width="stretch")
+        st.caption("Drag a box, or choose the lasso above the picture.", width="content")
         if case.region:
             st.button("Clear region", key="flip clear region", on_click=lambda: state.update(region=""))
     problem = state.problem(FIELD)

@@ -16,8 +16,9 @@ from dashboard.panels.chart import render_figure
 from dashboard.panels.layers_exports import layers_exports
 from dashboard.panels.layers_results import LayerMeasures, layer_measures
 from dashboard.panels.layers_sweep import render_sweep
-from dashboard.panels.page import Exports
+from dashboard.panels.page import Exports, guarded
 from dashboard.regions import outline_path
+from dashboard.services import TraceKey
 
 HELP = f"""
 Block l adds the attention output and the MLP output to the **residual** stream that enters it. Blocks count from 0.
@@ -48,7 +49,7 @@ def render_layers(case: Case) -> Exports:
             "The image tower of this model is a ResNet: its attention pool is the only block. It has no residual "
             "stream, no MLP and no alpha to sweep; what is left is shown."
         )
-    render_sweep(case)
+    guarded(case, render_sweep)
     frobenius = _render_norm_choice()
     _render_streams(measures.norms, case, "layers norms", frobenius)
     st.caption(
@@ -76,8 +77,15 @@ def _render_norm_choice() -> bool:
 
 
 def _render_streams(measure: StreamMeasure, case: Case, key: str, frobenius: bool = False) -> None:
-    figure = plot_streams(measure, case.layer, frobenius)
+    figure = _streams_figure(services.trace_key(case), case.region, measure.quantity, case.layer, frobenius, measure)
     render_figure(figure, key=key, on_event=lambda event: _take_block(event, figure))
+
+
+@services.cached(max_entries=64)
+def _streams_figure(
+    key: TraceKey, region: str, quantity: str, layer: int | None, frobenius: bool, _measure: StreamMeasure
+) -> go.Figure:
+    return plot_streams(_measure, layer, frobenius)
 
 
 def _take_block(event: Mapping[str, Any], figure: go.Figure) -> None:
@@ -133,7 +141,7 @@ def _render_outliers(norms: StreamMeasure, case: Case) -> None:
         "all streams together."
     )
     if found:
-        st.dataframe(outlier_table(norms), hide_index=True, height=180)
+        st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 38 + 35 * len(found)))
 
 
 def outlier_table(norms: StreamMeasure) -> pd.DataFrame:

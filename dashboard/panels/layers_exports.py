@@ -10,11 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.norms import StreamMeasure
-from dashboard import services
 from dashboard.case import Case, describe_image, describe_model, examined_prompt
 from dashboard.figures.layers import GROUP_TITLES, STREAM_TITLES
 from dashboard.figures.theme import GROUP_COLOURS
-from dashboard.panels.layers_results import LayerMeasures, alpha_table, sweep_grid
+from dashboard.panels.layers_results import LayerMeasures, alpha_table, can_be_swept, sweep_grid
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import join, python_case
 
@@ -27,7 +26,7 @@ def layers_exports(case: Case, measures: LayerMeasures) -> Exports:
         "NPZ, all arrays": File("layers.npz", lambda: layers_npz(measures)),
         "JSON, settings and means": File("layers.json", lambda: layers_json(case, measures)),
     }
-    if case.region and services.model(case).tower.has_residual:
+    if can_be_swept(case):
         table = alpha_table(case)
         files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: table.to_csv(index=False).encode())
     return Exports(python=python_layers(case), files=files)
@@ -107,7 +106,7 @@ def python_layers(case: Case) -> str:
         "outliers = outlier_tokens(norms)",
         'print(norms.mean("attention", "patches")[:, 0])',
     ]
-    if case.region and services.model(case).tower.has_residual:
+    if can_be_swept(case):
         imports.append("from analysis.sweep import SweepGrid, measure_trace, sweep_table")
         text, mode = examined_prompt(case), case.custom.position_interpolation
         body += [

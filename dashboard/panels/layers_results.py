@@ -8,7 +8,7 @@ from analysis import contrast
 from analysis.norms import Entropy, StreamMeasure, compute_cosine_to_cls, compute_entropy, compute_norms
 from analysis.sweep import SweepGrid, measure_trace, sweep_table
 from dashboard import services
-from dashboard.case import Case, examined_prompt
+from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures.layers import KIND_ORDER, SweepPoint
 from dashboard.services import TextKey, TraceKey
 from surgery import Method
@@ -53,6 +53,11 @@ def sweep_grid(case: Case) -> SweepGrid:
     return SweepGrid(
         kinds, (method.blocks,), alpha=ALPHAS, mlp=(method.mlp,), position_interpolation=method.position_interpolation
     )
+
+
+def can_be_swept(case: Case) -> bool:
+    """Whether there is an alpha sweep: it needs a residual, a text and a region."""
+    return services.model(case).tower.has_residual and bool(case.region and examinable_prompts(case))
 
 
 def alpha_table(case: Case) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from dashboard.panels.layers_results import alpha_table, slider_maps, slider_poi
 from dashboard.panels.map_controls import render_custom
 from dashboard.panels.maps import region_note
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
-from dashboard.panels.page import guarded
 from dashboard.regions import outline_path
 
 
@@ -30,7 +29,7 @@ def render_sweep(case: Case) -> None:
         width=320,
         **state.widget("layers prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
     )
-    guarded(case, _render_linked)
+    _render_linked(case)
 
 
 def _render_linked(case: Case) -> None:

@@ -1,0 +1,236 @@
+"""The Flip page: its figures, what a click means, what is computed, and the page without a browser."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis import Region
+from analysis.decomposition import Component
+from analysis.flips import examine
+from dashboard import services
+from dashboard.case import Case, examinable_prompts, examined_prompt
+from dashboard.figures import flip as figures
+from dashboard.panels import flip_results as results
+from dashboard.panels.flip import map_cells
+from dashboard.panels.flip_exports import flip_exports, flip_table, python_flip
+from dashboard.panels.flip_region import MAX_CORNERS, drawn_region
+from data.samples import load_sample
+from tests.dashboard.conftest import component_data, error_texts
+
+SCENE = load_sample("toy-2")
+PHRASE = next(iter(SCENE.masks))
+CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{PHRASE}")
+
+
+@pytest.fixture(scope="module")
+def report():
+    trace = services.trace(CASE)
+    region = Region.from_mask(SCENE.masks[PHRASE], trace.grid)
+    return examine(trace, services.text(CASE, (PHRASE,)), region, text=PHRASE, ablate=True)
+
+
+def test_the_bars_climb_from_zero_to_the_contrast(report) -> None:
+    bars = figures.plot_waterfall(report).data[0]
+    assert bars.x[0] == "embedding" and bars.x[-1] == "total"
+    ends = np.add(bars.base, bars.y)
+    np.testing.assert_allclose(ends[:-2], bars.base[1:-1], atol=1e-6)
+    assert bars.y[-1] == pytest.approx(report.contrast["clip"], abs=1e-4)
+    assert ends[-2] == pytest.approx(report.contrast["clip"], abs=1e-4)
+    assert [c.label for c in figures.waterfall_components(report)] == list(bars.x[:-1])
+
+
+def test_the_chosen_bar_stands_out(report) -> None:
+    opacity = figures.plot_waterfall(report, Component("mlp", 1)).data[0].marker.opacity
+    labels = figures.plot_waterfall(report).data[0].x
+    assert {label for label, o in zip(labels, opacity, strict=True) if o == 1} == {"m1", "total"}
+
+
+def test_the_lens_marks_where_the_sign_turns(report) -> None:
+    turned = replace(report, lens_contrast=np.array([0.1, 0.05, -0.02, -0.2]), turning_layer=2)
+    figure = figures.plot_lens(turned, layer=1)
+    assert figure.layout.annotations[0].text == "sign turns in block 1"
+    assert np.argmax(figure.data[0].marker.size) == 2  # read out after block 1
+    assert figures.lens_component(0) == Component("embedding")
+    assert figures.lens_component(2) == Component("attention", 1)
+
+
+def test_a_tower_without_a_lens_says_so(report) -> None:
+    figure = figures.plot_lens(replace(report, lens_contrast=np.zeros(0), turning_layer=None))
+    assert not figure.data and "no logit lens" in figure.layout.annotations[0].text
+
+
+def test_every_cell_has_a_marker_of_its_own_component(report) -> None:
+    figure = figures.plot_heads(report, Component("head", 1, 0))
+    markers, heat = figure.data
+    parts = figures.heads_components(report)
+    terms = dict(zip(report.blame.components, report.blame.contrast(report.region)[0, :, 0], strict=True))
+    assert len(parts) == len(markers.x) == np.isfinite(heat.z).sum()
+    for part, x, y in zip(parts, markers.x, markers.y, strict=True):
+        assert heat.z[y, x] == pytest.approx(terms[part])
+    assert heat.zmax == -heat.zmin >= np.nanmax(np.abs(heat.z))
+    frame = figure.layout.shapes[-1]
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
+
+
+def test_a_dot_is_blame_against_change(report) -> None:
+    figure = figures.plot_ablation(report, report.interventions[0].component)
+    dots = figure.data[0]
+    np.testing.assert_allclose(dots.x, [i.blame for i in report.interventions])
+    np.testing.assert_allclose(dots.y, [i.change for i in report.interventions])
+    assert dots.text[0] == report.interventions[0].component.label
+    empty = figures.plot_ablation(replace(report, interventions=()))
+    assert not empty.data and "No component has been removed" in empty.layout.annotations[0].text
+
+
+def test_methods_are_bars_of_flip_auc(report) -> None:
+    figure = figures.plot_methods(report, chosen="gem")
+    bars = figure.data[0]
+    np.testing.assert_allclose(bars.x, list(report.flip_auc.values()))
+    assert bars.y[0] == "CLIP" and bars.marker.opacity[0] == 1
+    texts = [note.text for note in figure.layout.annotations]
+    assert f"{report.contrast['gem']:+.3f}".replace("-", "−") in texts
+
+
+@pytest.mark.parametrize(
+    "label", ["embedding", "a0", "a3.h1", "a10.bias", "m3", "read-out", "head mlp"]
+)  # as in Component.label
+def test_labels_are_read_back(label: str) -> None:
+    assert results.parse_component(label).label == label
+
+
+@pytest.mark.parametrize("label", ["", "a", "m3.h1", "x2", "a2.h", "a-1", "m1.bias"])
+def test_other_words_are_no_component(label: str) -> None:
+    assert results.parse_component(label) is None
+
+
+def test_the_component_follows_block_and_head(report) -> None:
+    blame = report.blame
+    chosen = Case(**results.choice_of(Component("mlp", 3)))
+    assert results.chosen_component(chosen, blame) == Component("mlp", 3)
+    assert results.chosen_component(replace(chosen, layer=4), blame) == Component("attention", 4)
+    assert results.chosen_component(replace(chosen, head=1), blame) == Component("head", 3, 1)
+    assert results.chosen_component(replace(chosen, layer=None), blame) is None
+    assert results.chosen_component(Case(component="embedding"), blame) == Component("embedding")
+    assert results.chosen_component(Case(layer=77), blame) is None
+
+
+def test_the_report_is_read_with_every_methods_own_map() -> None:
+    found = results.flip_report(CASE)
+    direct = services.maps(replace(CASE, prompts=(PHRASE,)), "gem").patches[:, :, 0]
+    np.testing.assert_array_equal(found.readings["gem"].values, direct)
+    with pytest.raises(ValueError, match="Expected region to be set, but got none"):
+        results.flip_report(replace(CASE, region=""))
+
+
+def test_removals_are_kept_and_agree_with_examine(report) -> None:
+    case = replace(CASE, templates="photo", prompts=(PHRASE,))  # a key of its own in the shared cache
+    missing = results.missing_removals(case, heads=False)
+    assert list(results.iterate_removals(case, heads=False))[-1] == (len(missing), len(missing))
+    assert results.missing_removals(case, heads=False) == []
+    for _ in results.iterate_removals(CASE, heads=False):
+        pass
+    expected = {i.component: i.change for i in report.interventions}
+    found = {i.component: i.change for i in results.flip_report(CASE).interventions}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_maps_of_a_component_and_without_it() -> None:
+    part = Component("mlp", 2)
+    case = replace(CASE, ablate=True, method_a="gem", **results.choice_of(part))
+    found = results.flip_report(case)
+    cells = map_cells(case, found, part)
+    assert [cell.title for cell in cells] == ["CLIP", "what m2 adds", "CLIP without m2", "GEM"]
+    assert "contrast" in cells[2].note and "AUC" in cells[2].note
+    assert not np.allclose(cells[0].values, cells[2].values)
+    whole = sum(results.term_map(found.blame, other) for other in found.blame.components)
+    np.testing.assert_allclose(whole, cells[0].values, atol=1e-4)
+    embedding = map_cells(case, found, Component("embedding"))
+    assert len(embedding) == 3  # the embedding cannot be removed
+
+
+@pytest.mark.parametrize(
+    ("selection", "region"),
+    [
+        ({"box": [{"x": [50.2, 10.6], "y": [-5, 30]}]}, "box:11,0,50,30"),
+        ({"lasso": [{"x": [0, 10, 500], "y": [0, 10.4, 20]}]}, "polygon:0,0,10,10,100,20"),
+        ({"points": [{"curve_number": 0, "point_index": 3}]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_drawing_becomes_a_region_inside_the_image(selection: dict, region: str) -> None:
+    assert drawn_region({"selection": selection}, (200, 100)) == region
+
+
+def test_a_long_lasso_is_thinned_for_the_address() -> None:
+    turn = np.linspace(0, 2 * np.pi, 500)
+    event = {"selection": {"lasso": [{"x": (50 + 40 * np.cos(turn)).tolist(), "y": (50 + 40 * np.sin(turn)).tolist()}]}}
+    assert drawn_region(event, (100, 100)).count(",") <= 2 * MAX_CORNERS
+
+
+def test_the_regions_own_phrase_is_examined_first() -> None:
+    case = Case(prompts=("a", "b"), region="object:c")
+    assert examinable_prompts(case) == ("c", "a", "b")
+    assert examined_prompt(case) == "c"
+    assert examined_prompt(replace(case, prompt="b")) == "b"
+    assert examined_prompt(replace(case, prompt="gone")) == "c"
+    assert examined_prompt(replace(case, region="box:0,0,1,1")) == "a"
+    with pytest.raises(ValueError, match="Expected prompts to hold at least one text"):
+        examined_prompt(Case())
+
+
+def test_the_page_gives_a_verdict(open_app) -> None:
+    app = open_app(replace(CASE, component="m2", layer=2, ablate=True), page="flip")
+    assert not app.exception and not app.error
+    assert any("contrast is" in element.value for element in app.markdown)
+    cells = component_data(app, "clip_theatre_map_view")[0]["rows"][0]["cells"]
+    assert [cell["title"] for cell in cells][1:3] == ["what m2 adds", "CLIP without m2"]
+    assert len(app.get("plotly_chart")) == 6
+
+
+def test_without_a_region_the_page_says_what_to_draw(open_app) -> None:
+    app = open_app(Case(image="china", prompts=("a pagoda",)), page="flip")
+    assert not app.exception and not app.error
+    assert "Draw the region that should light up" in app.info[0].value
+
+
+def test_a_region_that_is_not_there_leaves_the_picture_to_draw_on(open_app) -> None:
+    app = open_app(replace(CASE, region="object:a unicorn"), page="flip")
+    assert "Expected region to be one of" in error_texts(app)
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_a_resnet_is_examined_without_lens_and_mlp(open_app) -> None:
+    case = Case(model="RN50", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
+    app = open_app(replace(case, layer=0, head=1, ablate=True), page="flip")
+    assert not app.exception and not app.error
+    figure = json.loads(app.get("plotly_chart")[2].proto.spec)
+    assert "no logit lens" in figure["layout"]["annotations"][0]["text"]
+
+
+def test_the_lines_give_the_numbers_of_the_page() -> None:
+    part = Component("head", 3, 1)
+    case = replace(CASE, ablate=True, **results.choice_of(part))
+    report, found = results.flip_report(case), {}
+    exec(python_flip(case, part), found)
+    assert found["report"].contrast == pytest.approx(report.contrast, abs=1e-4)
+    np.testing.assert_allclose(found["adds"], results.term_map(report.blame, part), atol=1e-5)
+    np.testing.assert_allclose(found["without"], results.map_without(case, part), atol=1e-5)
+
+
+def test_every_file_can_be_read() -> None:
+    report = results.flip_report(CASE)
+    files = {label: file.make() for label, file in flip_exports(CASE, report, Component("mlp", 2)).files.items()}
+    assert Image.open(io.BytesIO(files["PNG, the maps"])).width > 500
+    arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
+    np.testing.assert_allclose(arrays["terms"].sum(axis=0), arrays["map_clip"], atol=1e-4)
+    content = json.loads(files["JSON, the report"])
+    assert content["summary"] == report.summary
+    table = pd.read_csv(io.BytesIO(files["CSV, a row a component"]))
+    parts = table[~table["component"].isin(["a0", "a1", "a2", "a3", "a4", "a5"])]
+    assert parts["blame"].sum() == pytest.approx(report.contrast["clip"], abs=1e-4)
+    assert flip_table(report)["component"].is_unique

@@ -1,0 +1,184 @@
+"""The Layers page: its figures, what a click means, the alpha sweep, and the page without a browser."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis.norms import StreamMeasure, norm_scores
+from analysis.sweep import NO_RESIDUAL, alpha_axis, summarise
+from dashboard import services
+from dashboard.case import Case
+from dashboard.figures.layers import SweepPoint, alpha_position, plot_alpha_sweep, plot_entropy, plot_streams
+from dashboard.panels import layers_results as results
+from dashboard.panels.layers import outlier_table, picked_anywhere
+from dashboard.panels.layers_exports import layers_exports, layers_table, python_layers
+from dashboard.panels.layers_sweep import picked_scales
+from data.samples import load_sample
+from surgery import Method
+from tests.dashboard.conftest import component_data
+
+SCENE = load_sample("toy-2")
+CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
+
+
+def click(curve: int, index: int) -> dict:
+    return {"selection": {"points": [{"curve_number": curve, "point_index": index}]}}
+
+
+def test_a_panel_a_stream_and_a_line_a_group() -> None:
+    norms = results.layer_measures(CASE).norms
+    figure = plot_streams(norms, layer=2)
+    lines = [trace for trace in figure.data if "markers" in trace.mode]
+    assert [trace.name for trace in lines] == ["CLS", "foreground", "background"] * 3
+    np.testing.assert_allclose(lines[4].y, norms.mean("attention", "foreground")[:, 0], rtol=1e-5)
+    bands = [trace for trace in figure.data if trace.fill == "toself"]
+    assert len(bands) == 6  # CLS is one token
+    low, high = norms.quantiles("residual", "foreground", (0.05, 0.95))[:, :, 0]
+    np.testing.assert_allclose(bands[0].y, [*high, *low[::-1]], rtol=1e-5)
+    assert all(shape.x0 == 2 for shape in figure.layout.shapes) and figure.layout.shapes
+
+
+def test_frobenius_is_the_root_of_the_sum_of_squares() -> None:
+    norms = results.layer_measures(replace(CASE, region="")).norms
+    figure = plot_streams(norms, frobenius=True)
+    assert [trace.name for trace in figure.data] == ["CLS", "patches"] * 3
+    expected = np.sqrt((norms.residual[:, 0, 1:].astype(float) ** 2).sum(axis=-1))
+    np.testing.assert_allclose(figure.data[1].y, expected, rtol=1e-5)
+
+
+def test_a_click_on_a_line_is_a_block_and_a_band_is_none() -> None:
+    figure = plot_streams(results.layer_measures(CASE).norms)
+    kinds = ["markers" in trace.mode for trace in figure.data]
+    line, band = kinds.index(True), kinds.index(False)
+    assert picked_anywhere(click(line, 3), figure) == (line, 3)
+    assert picked_anywhere(click(band, 3), figure) is None
+    assert picked_anywhere(click(line, 99), figure) is None
+
+
+def test_dots_of_entropy_stand_block_by_block() -> None:
+    entropy = results.layer_measures(CASE).entropy
+    figure = plot_entropy(entropy, layer=1, head=0)
+    dots, heads = figure.data[0], entropy.values.shape[2]
+    np.testing.assert_allclose(dots.y, entropy.mean()[:, 0].ravel(), rtol=1e-5)
+    assert tuple(dots.customdata[heads + 1]) == (1, 1)
+    assert np.flatnonzero(np.array(dots.marker.size) == max(dots.marker.size)).tolist() == [heads]
+
+
+def test_outliers_are_named_with_their_stream() -> None:
+    values = np.ones((2, 1, 5), np.float32)
+    values[1, 0, 3] = 9
+    groups = {"patches": np.array([[False, True, True, True, True]])}
+    output = np.array([[1, 7, 1, 1, 1]], np.float32)
+    norms = StreamMeasure("L2 norm", values, values, None, output, groups, (2, 2), "made")
+    table = outlier_table(norms)
+    assert table[["enters block", "row", "column"]].values.tolist() == [["1", 1, 0], ["output", 0, 0]]
+    assert norm_scores(norms).shape == (3, 1, 4)
+    assert outlier_table(replace(norms, residual=np.ones_like(values), output=np.ones_like(output))).empty
+
+
+def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
+    table = results.alpha_table(CASE)
+    figure = plot_alpha_sweep(table)
+    assert [trace.name for trace in figure.data] == ["qk", "qq", "kk", "vv"]
+    assert {len(trace.x) for trace in figure.data} == {len(results.ALPHAS) + 1}
+    assert figure.layout.xaxis.ticktext[-1] == "no<br>residual"
+    assert len({round(trace.y[0], 5) for trace in figure.data}) == 1  # at alpha 0 all kinds agree
+
+
+def test_the_slider_stands_on_its_line() -> None:
+    case = replace(CASE, custom=Method("vv", 3, 1.0, 2.25, False, "bilinear"))
+    point = results.slider_point(case, results.slider_maps(case)["at the slider"])
+    axis = alpha_axis(results.alpha_table(case))
+    on_line = axis[(axis["kind"] == "vv") & (axis["alpha"] == 2.25)].iloc[0]
+    assert point.contrast == pytest.approx(on_line["contrast"], abs=1e-5)
+    figure = plot_alpha_sweep(results.alpha_table(case), point)
+    assert (figure.data[-1].x[0], figure.data[-1].y[0]) == (on_line["position"], point.contrast)
+    between = replace(point, alpha=2.3)
+    assert on_line["position"] < alpha_position(axis, between) < on_line["position"] + 1
+    assert alpha_position(axis, replace(point, residual=0.0)) == axis["position"].max()
+    assert axis["label"].iloc[-1] == NO_RESIDUAL
+
+
+def test_a_clicked_point_brings_the_sliders_there() -> None:
+    figure = plot_alpha_sweep(results.alpha_table(CASE), SweepPoint("vv", 1.0, 1.0, 0.1))
+    assert picked_scales(click(3, 4), figure) == {"attention": "vv", "alpha": 1.0, "residual": 1.0}
+    last = len(figure.data[0].x) - 1
+    assert picked_scales(click(0, last), figure) == {"attention": "qk", "alpha": 1.0, "residual": 0.0}
+    assert picked_scales(click(4, 0), figure) is None  # the slider's own marker
+
+
+def test_a_sweep_over_images_has_intervals_and_a_line_a_depth() -> None:
+    one = results.alpha_table(CASE)
+    deeper = results.alpha_table(replace(CASE, custom=Method("vv", 2, mlp=False)))
+    both = pd.concat([one, deeper]).reset_index(drop=True)
+    table = summarise(both[both["kind"].isin(["qk", "vv"])], resamples=20)
+    figure = plot_alpha_sweep(table)
+    lines = [trace for trace in figure.data if "markers" in trace.mode]
+    assert {trace.name for trace in lines} == {"qk, 5 blocks", "vv, 5 blocks", "qk, 2 blocks", "vv, 2 blocks"}
+    assert len({trace.line.color for trace in lines}) == 4
+    assert len(figure.data) == 8
+
+
+def test_the_kind_of_the_slider_is_swept_too() -> None:
+    case = replace(CASE, custom=Method("gem", 2, mlp=True))
+    grid = results.sweep_grid(case)
+    assert grid.kinds == ("qk", "qq", "kk", "vv", "gem") and grid.blocks == (2,) and grid.mlp == (True,)
+
+
+def test_the_page_shows_sweep_streams_entropy_and_outliers(open_app) -> None:
+    app = open_app(replace(CASE, layer=1, head=0), page="layers")
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) == 5
+    cells = component_data(app, "clip_theatre_map_view")[0]["rows"][0]["cells"]
+    assert [cell["title"] for cell in cells] == ["CLIP", "at the slider", "no residual"]
+
+
+def test_without_a_region_the_sweep_asks_for_one(open_app) -> None:
+    app = open_app(Case(image="china", prompts=("a pagoda",)), page="layers")
+    assert not app.exception and not app.error
+    assert "needs a region" in app.info[0].value
+    assert len(app.get("plotly_chart")) == 4
+
+
+def test_without_prompts_the_norms_stay(open_app) -> None:
+    app = open_app(Case(image="china", layer=1), page="layers")
+    assert not app.exception and len(app.error) == 1
+    assert len(app.get("plotly_chart")) == 4
+
+
+def test_a_resnet_says_what_it_lacks(open_app) -> None:
+    case = Case(model="RN50", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
+    app = open_app(case, page="layers")
+    assert not app.exception and not app.error
+    assert "attention pool is the only block" in app.info[0].value
+    assert not results.can_be_swept(case)
+
+
+def test_the_lines_give_the_numbers_of_the_page() -> None:
+    found: dict = {}
+    exec(python_layers(CASE), found)
+    measures, sweep = results.layer_measures(CASE), results.alpha_table(CASE)
+    np.testing.assert_allclose(found["norms"].attention, measures.norms.attention, rtol=1e-4)
+    np.testing.assert_allclose(found["cosines"].residual, measures.cosines.residual, atol=1e-5)
+    np.testing.assert_allclose(found["entropy"].values, measures.entropy.values, atol=1e-5)
+    np.testing.assert_allclose(found["sweep"]["contrast"], sweep["contrast"], atol=1e-5)
+
+
+def test_every_file_can_be_read() -> None:
+    measures = results.layer_measures(CASE)
+    files = {label: file.make() for label, file in layers_exports(CASE, measures).files.items()}
+    assert Image.open(io.BytesIO(files["PNG, norms and cosines"])).width > 500
+    arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
+    np.testing.assert_array_equal(arrays["norm_mlp"], measures.norms.mlp[:, 0])
+    assert len(json.loads(files["JSON, settings and means"])["measures"]) == len(layers_table(measures))
+    assert len(pd.read_csv(io.BytesIO(files["CSV, the alpha sweep"]))) == 4 * (len(results.ALPHAS) + 1)
+
+
+def test_services_hand_out_one_sweep_for_all() -> None:
+    assert results.alpha_table(CASE) is results.alpha_table(replace(CASE, patch=(1, 1), layer=2))
+    assert services.trace(CASE).depth == len(results.layer_measures(CASE).norms.attention)
