@@ -108,7 +108,6 @@ def drag_slider(page: Page, label: str, steps: int) -> None:
 
 
 def screenshot(page: Page, path: Path) -> None:
-    """A picture of the window, as JPEG where the name ends so."""
+    """A picture of the window, as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"type": "jpeg", "quality": 80} if path.suffix in (".jpg", ".jpeg") else {}
-    page.screenshot(path=str(path), **options)
+    page.screenshot(path=str(path))

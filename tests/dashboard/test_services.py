@@ -1,18 +1,21 @@
 """Caches and fallbacks: the network runs once per image, memory runs out gently, threads get the serial answer."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dashboard import services, state
+from dashboard import catalogue, services, state
 from dashboard.case import Case
 from dashboard.services import MissingImage
 from surgery import METHODS, Method, Model, encode_dense, feature_surgery, load_model
+from surgery.weights import TOY_FOLDER
 from tests.dashboard.conftest import component_data
 
 CASE = Case(image="toy-5", prompts=("a black flower", "stone"))
@@ -88,6 +91,13 @@ def test_threads_get_the_serial_answer(fresh: None) -> None:
     services._trace.clear()
     for case, found in zip(cases, together, strict=True):
         np.testing.assert_allclose(services.maps(case, "custom").patches, found, atol=1e-6)
+
+
+def test_a_local_checkpoint_is_loaded_by_its_name(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(TOY_FOLDER, tmp_path / "mine")
+    monkeypatch.setenv(catalogue.FOLDER_VARIABLE, str(tmp_path))
+    found = services.maps(replace(CASE, model="local:mine"), "clip").patches
+    np.testing.assert_array_equal(found, services.maps(CASE, "clip").patches)
 
 
 def test_random_weights_are_the_same_for_everyone(fresh: None) -> None:
