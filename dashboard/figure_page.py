@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-STYLE = """body { font: 15px/1.5 system-ui, sans-serif; color: #1b2228; margin: 2rem auto; max-width: 1180px }
+STYLE = """body { font: 15px/1.5 system-ui, sans-serif; color: #1b2228; margin: 2rem auto; max-width: 1540px }
 h1 { font-size: 1.5rem } .settings { color: #5b6770; font-size: 0.85rem }
 section { margin: 1.5rem 0; overflow-x: auto }"""
 

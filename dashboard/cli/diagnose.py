@@ -123,5 +123,5 @@ def _culprits(report: "FlipReport") -> Table:
         table.add_column(title, justify="left" if title == "culprit" else "right")
     for culprit in report.culprits:
         change = changes.get(culprit.component)
-        table.add_row(culprit.label, f"{culprit.blame:+.4f}", "–" if change is None else f"{change:+.4f}")
+        table.add_row(culprit.label, f"{culprit.blame:+.3g}", "–" if change is None else f"{change:+.3g}")
     return table
