@@ -25,7 +25,7 @@ from surgery import METHODS, Model, dense_features, load_model
 
 SECTION = "findings"
 FRESH_SEED = 20_000
-"""Seed of scenes that no training run and no other table uses."""
+"""Seed of scenes that no training run saw."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ def replace_section(path: Path, name: str, text: str) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file does not have the two markers exactly once.
+        ValueError: the file does not have the two markers exactly once, in this order.
     """
     old = path.read_text(encoding="utf-8")
     start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
-    if old.count(start) != 1 or old.count(end) != 1:
-        raise ValueError(f"Expected {path} to have the markers {start} and {end} once, but got {old.count(start)}")
+    if old.count(start) != 1 or old.count(end) != 1 or old.index(start) > old.index(end):
+        raise ValueError(f"Expected {path} to have the markers {start} and, after it, {end} once each")
     pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
     write_bytes(path, pattern.sub(lambda _: f"{start}\n{text}\n{end}", old).encode())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from analysis.evaluation.toy import evaluate_toy, toy_table, write_between_markers
+from analysis.evaluation.toy import SECTION, evaluate_toy, toy_table
+from analysis.tables import replace_section
 from surgery import load_model
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(table)
         if options.write:
-            write_between_markers(options.write, table)
+            replace_section(options.write, SECTION, table)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from analysis.evaluation.maps import MapScores, MapSettings, evaluate_maps
 from analysis.evaluation.recognition import Retrieval, evaluate_retrieval
 from data.datasets import Sample, ToyScenes
-from data.store import write_bytes
 from surgery import METHODS, TITLES, Method, Model, usable_methods
 
-START, END = "<!-- toy-table:start -->", "<!-- toy-table:end -->"
+SECTION = "toy-table"
 
 Progress = Callable[[Iterable[Sample]], Iterable[Sample]]
 
@@ -78,20 +76,6 @@ def toy_table(report: ToyReport) -> str:
         f"right scene for {retrieval.text_to_image:.1%} of the captions ({retrieval.images} scenes).",
     ]
     return "\n".join(lines)
-
-
-def write_between_markers(path: Path, table: str) -> None:
-    """Puts the table between `START` and `END` of a file, in place of what is there.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file does not hold each marker once, in this order.
-    """
-    text = path.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"Expected {path} to hold {START} once and {END} once after it")
-    before, after = text.split(START)[0], text.split(END)[1]
-    write_bytes(path, f"{before}{START}\n{table}\n{END}{after}".encode())
 
 
 def _count(n: int, noun: str) -> str:

@@ -55,3 +55,7 @@ def test_a_section_is_replaced_between_its_markers(tmp_path):
     assert page.read_text() == "a\n<!-- t:start -->\nnew \\1\n<!-- t:end -->\nb\n"
     with pytest.raises(ValueError, match="have the markers <!-- x:start -->"):
         replace_section(page, "x", "new")
+    page.write_text("<!-- t:end -->\n<!-- t:start -->")
+    with pytest.raises(ValueError, match="after it, <!-- t:end --> once each"):
+        replace_section(page, "t", "new")
+    assert page.read_text() == "<!-- t:end -->\n<!-- t:start -->"
