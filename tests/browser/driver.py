@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WAIT_MS = 60_000
+WAIT_MS = 150_000  # the first page waits for PyTorch to be imported
 # Fonts and maps of the web that a machine without a network cannot reach are no error of ours.
 HARMLESS = ("net::ERR_", "Failed to load resource", "favicon")
 
@@ -108,6 +108,6 @@ def drag_slider(page: Page, label: str, steps: int) -> None:
 
 
 def screenshot(page: Page, path: Path) -> None:
-    """A picture of the window, as PNG."""
+    """A picture of the window, as JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(path))
+    page.screenshot(path=str(path), type="jpeg", quality=82)

@@ -4,7 +4,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Browser
 
 from dashboard.pages import PAGES
@@ -34,16 +33,10 @@ def photograph(browser: Browser, url: str, file: str, folder: Path, scheme: str 
         page.wait_for_timeout(SETTLE_MS)
         expect_no_exception(page)
         suffix = "" if scheme == "light" else f"-{scheme}"
-        taken.append(folder / f"{file}-{width}x{height}{suffix}.png")
+        taken.append(folder / f"{file}-{width}x{height}{suffix}.jpg")
         screenshot(page, taken[-1])
-        shrink(taken[-1])
         context.close()
     return taken
-
-
-def shrink(path: Path) -> None:
-    """Brings a picture to 256 colours, a third of its size."""
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def main() -> None:
