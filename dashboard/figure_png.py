@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from dashboard.overview import lay_over
 
@@ -26,6 +27,7 @@ DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", None: "-"}
 MARKS = {"square": "s", "circle-open": "o", "diamond": "D"}
 ALIGN = {"left": "left", "right": "right", "center": "center", "top": "top", "bottom": "bottom", "middle": "center"}
 MANY_BARS = 9
+MANY_TICKS = 24
 
 
 def figure_png(figure: go.Figure, size_in: tuple[float, float] = (8.0, 4.6)) -> bytes:
@@ -169,16 +171,18 @@ def _set_axis(axes: Axes, settings: Any, side: str) -> None:
     axis.set_tick_params(labelsize=7)
     if settings.tickvals is not None:
         names = settings.tickvals if settings.ticktext is None else settings.ticktext
-        axis.set_ticks(list(settings.tickvals), [_plain(str(name)) for name in names])
+        step = 1 + len(names) // MANY_TICKS
+        axis.set_ticks(list(settings.tickvals)[::step], [_plain(str(name)) for name in names[::step]])
+    elif settings.dtick is not None:
+        axis.set_major_locator(MultipleLocator(settings.dtick))
     if settings.range is not None:
         limits(*settings.range)
     elif settings.autorange == "reversed":
         limits(max(limits()), min(limits()))
     if settings.zeroline:
         (axes.axvline if side == "x" else axes.axhline)(0, color="0.6", linewidth=0.8, zorder=0)
-    if settings.visible is False:
-        axis.set_visible(False)
-    for edge in ("top", "right"):
+    axis.set_visible(settings.visible is not False)
+    for edge in ("top", "right", *(() if axis.get_visible() else ("bottom" if side == "x" else "left",))):
         axes.spines[edge].set_visible(False)
 
 

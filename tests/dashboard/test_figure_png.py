@@ -70,6 +70,19 @@ def test_axes_take_titles_ticks_and_range():
     assert axes.get_ylim() == (3, -1)
 
 
+def test_crowded_ticks_are_thinned_and_hidden_axes_leave_no_line():
+    figure = go.Figure(go.Scatter(x=[0, 40], y=[0, 3]))
+    figure.update_xaxes(tickvals=list(range(40)), ticktext=[str(n) for n in range(40)])
+    figure.update_yaxes(dtick=1)
+    axes = drawn(figure)
+    assert [label.get_text() for label in axes.get_xticklabels()][:3] == ["0", "2", "4"]
+    assert np.allclose(np.diff(axes.get_yticks()), 1)
+    figure.update_xaxes(visible=False)
+    axes = drawn(figure)
+    assert not axes.xaxis.get_visible() and not axes.spines["bottom"].get_visible()
+    assert axes.spines["left"].get_visible()
+
+
 def test_shapes_and_notes_stand_in_their_coordinates():
     figure = go.Figure(go.Scatter(x=[0, 4], y=[0, 1]))
     figure.add_vline(x=2, line={"color": "red"}, annotation={"text": "here"})
