@@ -253,9 +253,10 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
         hovertemplate="%{y}: flip AUC %{x:.3f}, contrast %{customdata:+.3f}<extra></extra>",
     )
     figure = apply_theme(go.Figure(bars), "What each method does about it: flip AUC", 60 + 26 * len(names) + 44)
+    notes = [_at_right(-0.9, "AUC", "contrast")]
     for row, name in enumerate(names):
-        _write_at_right(figure, row, f"{aucs[row]:.2f}", f"{report.readings[name].contrast:+.3f}".replace("-", "−"))
-    _write_at_right(figure, -0.9, "AUC", "contrast")
+        notes.append(_at_right(row, f"{aucs[row]:.2f}", f"{report.readings[name].contrast:+.3f}".replace("-", "−")))
+    figure.update_layout(annotations=[note for pair in notes for note in pair])
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "dash": "dot"})
     figure.update_layout(showlegend=False, bargap=0.25)
     figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.38], tickvals=[0, 0.25, 0.5, 0.75, 1])
@@ -263,9 +264,10 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
     return figure
 
 
-def _write_at_right(figure: go.Figure, row: float, *words: str) -> None:
-    for x, text in zip((1.12, 1.36), words, strict=True):
-        figure.add_annotation(x=x, y=row, text=text, showarrow=False, xanchor="right", font={"size": 11})
+def _at_right(row: float, auc: str, contrast: str) -> list[dict[str, object]]:
+    """Two annotations beside a bar; all together in one update, since plotly takes 10 ms for each on its own."""
+    place = {"y": row, "showarrow": False, "xanchor": "right", "font": {"size": 11}}
+    return [{"x": 1.12, "text": auc, **place}, {"x": 1.36, "text": contrast, **place}]
 
 
 def describe_component(part: Component) -> str:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import events, services, state
-from dashboard.case import Case
+from dashboard.case import Case, Patch
 from dashboard.figures import PATCHES_CURVE, plot_photo
 from dashboard.panels.chart import render_figure
 from dashboard.panels.page import EXPECTED
@@ -27,14 +28,8 @@ def render_region(case: Case) -> None:
         mask = services.region_mask(case)
     except EXPECTED:
         mask = None  # the page says what is wrong; here another region can be drawn
-    figure = plot_photo(
-        picture,
-        grid,
-        outline="" if mask is None else outline_path(mask, picture.shape[:2]),
-        patch=case.patch,
-        height=326,
-    )
-    figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 4})
+    outline = "" if mask is None else outline_path(mask, picture.shape[:2])
+    figure = _photo_figure(services.image(case).sha256, grid, outline, case.patch, picture)
     render_figure(
         figure,
         key="flip photo",
@@ -48,6 +43,14 @@ def render_region(case: Case) -> None:
     problem = state.problem(FIELD)
     if problem is not None:
         st.error(f"{plain(problem[1])}\n\nDraw a larger box; the region stays as it was.")
+
+
+@services.cached(max_entries=32)
+def _photo_figure(
+    sha256: str, grid: tuple[int, int], outline: str, patch: Patch | None, _picture: np.ndarray
+) -> go.Figure:
+    figure = plot_photo(_picture, grid, outline=outline, patch=patch, height=326)
+    return figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 4})
 
 
 def take_drawing(event: Mapping[str, Any], size: tuple[int, int], grid: tuple[int, int]) -> None:
