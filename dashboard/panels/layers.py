@@ -123,7 +123,7 @@ def _render_outliers(norms: StreamMeasure, case: Case) -> None:
     found = outlier_tokens(norms)
     here = [token.row * grid[1] + token.column for token in found if token.block == block]
     mask = services.region_mask(case)
-    where = "the output" if case.layer is None else f"the input of block {case.layer}"
+    where = "output" if case.layer is None else f"into block {case.layer}"
     figure = plot_photo(
         picture,
         grid,
@@ -132,13 +132,13 @@ def _render_outliers(norms: StreamMeasure, case: Case) -> None:
         lit=here,
         outline="" if mask is None else outline_path(mask, picture.shape[:2]),
         patch=case.patch,
-        title=f"Outlier tokens: norm in {where}",
+        title=f"Outlier tokens, {where}",
         height=330,
     )
     render_figure(figure, key="layers outliers", on_event=lambda event: _take_patch(event, grid))
     st.caption(
-        f"Robust deviations from the median; yellow: above {OUTLIER_THRESHOLD:g}. {len(here)} here, {len(found)} in "
-        "all streams together."
+        f"Norm in robust deviations from the median; yellow: above {OUTLIER_THRESHOLD:g}. {len(here)} here, "
+        f"{len(found)} in all streams together."
     )
     if found:
         st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 38 + 35 * len(found)))
