@@ -10,7 +10,8 @@ import streamlit as st
 ICON = Path(importlib.util.find_spec("dashboard").origin).with_name("components") / "icon.png"
 
 st.set_page_config(page_title="CLIP Theatre", page_icon=str(ICON), layout="wide", initial_sidebar_state=270)
-if "dashboard.app" not in sys.modules:
+# `run` is the last name of the module: another session, or the command, may still be importing it.
+if not hasattr(sys.modules.get("dashboard.app"), "run"):
     with st.spinner("Starting CLIP Theatre: loading PyTorch and open_clip …", show_time=True):
         importlib.import_module("dashboard.app")
 sys.modules["dashboard.app"].run()

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,8 @@ def start_app(
     typer.echo(f"CLIP Theatre: http://{_shown_host(host)}:{port}  (Ctrl-C stops it)")
     from streamlit.web import cli as streamlit_cli
 
+    # PyTorch takes seconds to import: start now, so that the first visitor waits less.
+    threading.Thread(target=importlib.import_module, args=("dashboard.app",), daemon=True).start()
     sys.argv = ["streamlit", "run", str(_entry()), *streamlit_flags(host, port, headless)]
     streamlit_cli.main()
 
