@@ -162,7 +162,13 @@ class AffinityView {
     return [clamp(row, rows - 1), clamp(column, columns - 1)];
   }
 
+  // The row of the weights that belongs to a patch; where only one is sent, the maps stay at its patch.
+  row(patch) {
+    return this.data.single ? 0 : patch[0] * this.data.grid[1] + patch[1];
+  }
+
   get query() {
+    if (this.data.single) return this.data.patch ?? this.data.example;
     return this.hovered ?? this.data.patch ?? this.data.example;
   }
 
@@ -181,17 +187,19 @@ class AffinityView {
   }
 
   pick(patch) {
-    this.data.patch = patch;
-    this.draw();
+    if (!this.data.single) {
+      this.data.patch = patch;
+      this.draw();
+    }
     this.send({ type: "patch", row: patch[0], column: patch[1] });
   }
 
   key(event) {
     const [rows, columns] = this.data.grid;
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    const from = this.query;
+    const from = this.hovered ?? this.query;
     if (move) this.hover([clamp(from[0] + move[0], rows - 1), clamp(from[1] + move[1], columns - 1)]);
-    else if (event.key === "Enter") this.pick(from);
+    else if (event.key === "Enter") this.pick(this.hovered ?? from);
     else if (event.key === "Escape") this.hover(null);
     else return;
     event.preventDefault();
@@ -199,17 +207,17 @@ class AffinityView {
 
   draw() {
     const patch = this.query;
-    const row = patch[0] * this.data.grid[1] + patch[1];
-    for (const map of this.maps) this.paint(map, row);
+    for (const map of this.maps) this.paint(map, patch);
     this.root.dataset.query = String(patch);
     this.label();
   }
 
-  paint(map, row) {
+  paint(map, patch) {
     const { values, pixels } = map;
     const count = values.length;
-    const peak = this.peaks[map.index * count + row];
-    const first = (map.index * count + row) * count;
+    const row = map.index * (this.data.single ? 1 : count) + this.row(patch);
+    const peak = this.peaks[row];
+    const first = row * count;
     const { up } = RAMPS[this.data.ramp];
     const { levels, top } = this.data;
     for (let i = 0; i < count; i++) {
@@ -219,13 +227,13 @@ class AffinityView {
       pixels.data[4 * i + 3] = 255 * OPACITY * clamp(up(weight / top), 1);
     }
     map.context.putImageData(pixels, 0, 0);
-    map.ownCls = this.cls[map.index * count + row];
-    map.ownRegion = this.within(values, row);
+    map.ownCls = this.cls[row];
+    map.ownRegion = this.within(values, patch[0] * this.data.grid[1] + patch[1]);
   }
 
   // Share of the weight on patches that stays inside the region of the query; null without a region around it.
-  within(values, row) {
-    const side = this.sides[row];
+  within(values, index) {
+    const side = this.sides[index];
     if (!side) return null;
     let own = 0;
     let all = 0;
@@ -241,9 +249,10 @@ class AffinityView {
     const row = query[0] * data.grid[1] + query[1];
     for (const frame of [this.photo, ...this.maps]) {
       this.put(frame.query, query);
-      this.put(frame.reading, reading);
+      this.put(frame.reading, data.single ? (this.hovered ?? reading) : reading);
     }
-    const state = this.hovered ? "under the pointer; click to choose it" : data.patch ? "chosen" : "an example; hover the image, click to choose";
+    const waits = "click another: at this input size the weights come from the server";
+    const state = data.single ? waits : this.hovered ? "under the pointer; click to choose it" : data.patch ? "chosen" : "an example; hover the image, click to choose";
     this.status.textContent = `patch ${place(query)}\n${state}`;
     for (const map of this.maps) {
       const lines = [`itself ${percent(map.values[row])}`];

@@ -269,7 +269,7 @@ class MapView {
 
   fill() {
     const { data } = this;
-    const [low, high] = data.scale === "signed" ? [-data.limit, data.limit] : [0, 1];
+    const [low, high] = { signed: [-data.limit, data.limit], positive: [0, data.limit], minmax: [0, 1] }[data.scale];
     const { positive, negative } = data.colours;
     const left = data.scale === "signed" ? `rgba(${negative},${OPACITY}), ` : "";
     this.strip.style.background = `linear-gradient(90deg, ${left}rgba(128,128,128,0), rgba(${positive},${OPACITY})), #8b8b8b`;
@@ -338,7 +338,7 @@ class MapView {
   }
 
   normalisation(values) {
-    if (this.data.scale === "signed") return [0, 1 / this.data.limit];
+    if (this.data.scale !== "minmax") return [0, 1 / this.data.limit];
     const low = Math.max(Math.min(...values), this.threshold ?? -Infinity);
     const high = Math.max(...values);
     return [low, high > low ? 1 / (high - low) : 0];

@@ -258,7 +258,7 @@ def plot_best_partners(found: BestPartners, layer: int, head: int | None) -> go.
             )
             figure.add_trace(bar, row=1, col=side + 1)
     apply_theme(figure, f"The strongest partner in block {layer} is …", 320)
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", tickvals=[0, 50, 100], title="share of the patches")
+    figure.update_xaxes(range=[0, 100], tickvals=[0, 50, 100], title="share of the patches, %")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(barmode="stack", bargap=0.3, margin={"t": 62, "b": 84})
     figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left", "traceorder": "normal"})

@@ -49,7 +49,8 @@ def plot_weights(found: Redundancy, struck: str = "", height: int = 300) -> go.F
         orientation="h",
         marker={"color": SERIES_COLOURS[0], "opacity": [0.35 if label == struck else 1.0 for label in found.labels]},
         text=[f"{weight:.2f}" for weight in weights],
-        textposition="auto",
+        textposition="inside",
+        insidetextanchor="start",
         hovertext=label_ticks(found.labels),
         hovertemplate="%{hovertext}: %{x:.3f}<extra></extra>",
     )
@@ -57,7 +58,8 @@ def plot_weights(found: Redundancy, struck: str = "", height: int = 300) -> go.F
     figure.add_vline(x=1, line={"color": NEUTRAL, "dash": "dot"})
     figure.update_layout(showlegend=False, bargap=0.25, clickmode="event+select", margin={"b": 40})
     figure.update_xaxes(title="w", rangemode="tozero", nticks=5)
-    figure.update_yaxes(tickvals=places, ticktext=label_ticks(found.labels), autorange="reversed", showgrid=False)
+    span = [max(3, len(places)) - 0.5, -0.5]
+    figure.update_yaxes(tickvals=places, ticktext=label_ticks(found.labels), range=span, showgrid=False, zeroline=False)
     return figure
 
 
@@ -159,7 +161,7 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
     """
     values = effect.mean_change[0]  # (k, t)
     rows, columns = np.indices(values.shape)
-    heat = _matrix(values, effect.changes, effect.labels, "%{z:.2~g}")
+    heat = _matrix(values, effect.changes, effect.labels, "%{z:.2g}")
     heat.hovertemplate = "without %{hovertext}: moves by %{z:.2~g} (cosine), r = %{customdata:.2f}<extra></extra>"
     heat.customdata = effect.correlation[0].astype(np.float32)
     figure = go.Figure(heat)

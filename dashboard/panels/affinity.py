@@ -106,7 +106,7 @@ def _render_view(case: Case, affinity: Affinity, region: Region | None, example:
     view = AffinityView(
         photo=photo_of(picture),
         affinity=affinity,
-        encoded=results.encoded_affinity(case),
+        encoded=results.encoded_affinity(case, case.patch or example),
         patch=case.patch,
         example=example,
         region=region,
@@ -148,18 +148,19 @@ def take_partner(event: Mapping[str, Any], affinity: Affinity, patch: tuple[int,
 
 
 def _render_region(case: Case) -> None:
-    layer = results.shown_layer(case)
+    layer, kinds = results.shown_layer(case), results.shown_kinds(case)
+    mass, best = results.region_figures(services.trace_key(case), kinds, case.region, layer, case.head, case)
+    depth = len(services.model(case).tower.blocks)
     left, right = st.columns(2, gap="medium")
     with left:
-        found = results.mass(case)
         render_figure(
-            figures.plot_mass(found, layer, case.head),
+            mass,
             key="affinity mass",
-            on_event=lambda event: take_block(event, len(found.kinds), found.flow.shape[1]),
+            on_event=lambda event: take_block(event, len(kinds), depth),
         )
         st.caption("Above the dotted line attention prefers the own region. Click a point to choose its block.")
     with right:
-        render_figure(figures.plot_best_partners(results.partners(case), layer, case.head), key="affinity best")
+        render_figure(best, key="affinity best")
         st.caption("Share of the patches whose largest weight lies there: is it they themselves, or another region?")
 
 

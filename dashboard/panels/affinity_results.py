@@ -1,12 +1,14 @@
 """What the Affinity page computes, each once for all sessions."""
 
 import numpy as np
+import plotly.graph_objects as go
 
 from analysis.affinity import Affinity, BestPartners, SameRegionMass, best_partners, compute_affinity, same_region_mass
 from analysis.regions import Region
 from dashboard import services
 from dashboard.case import Case, Patch
-from dashboard.panels.affinity_view import EncodedAffinity, encode_affinity
+from dashboard.figures.affinity import plot_best_partners, plot_mass
+from dashboard.panels.affinity_view import MAX_HOVER_PATCHES, EncodedAffinity, encode_affinity
 from dashboard.services import TraceKey, cached
 from surgery.attention import KINDS
 
@@ -48,14 +50,18 @@ def _affinity(key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | Non
         return compute_affinity(trace, kinds, layer, head)
 
 
-def encoded_affinity(case: Case) -> EncodedAffinity:
-    """`affinity` as the browser gets it."""
-    return _encoded(services.trace_key(case), shown_kinds(case), shown_layer(case), case.head, case)
+def encoded_affinity(case: Case, shown: Patch) -> EncodedAffinity:
+    """`affinity` as the browser gets it; on a large grid only the row of the patch that is shown."""
+    rows, columns = services.grid(case)
+    only = shown if rows * columns > MAX_HOVER_PATCHES else None
+    return _encoded(services.trace_key(case), shown_kinds(case), shown_layer(case), case.head, only, case)
 
 
 @cached(max_entries=8)
-def _encoded(key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | None, _case: Case) -> EncodedAffinity:
-    return encode_affinity(affinity(_case))
+def _encoded(
+    key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | None, only: Patch | None, _case: Case
+) -> EncodedAffinity:
+    return encode_affinity(affinity(_case), only)
 
 
 def mass(case: Case) -> SameRegionMass:
@@ -80,3 +86,11 @@ def _partners(key: TraceKey, kinds: tuple[str, ...], region: str, _case: Case) -
     trace, sides = services.trace(_case), services.region(_case)
     with services.model_lock(_case):
         return best_partners(trace, kinds, sides)
+
+
+@cached(max_entries=32)
+def region_figures(
+    key: TraceKey, kinds: tuple[str, ...], region: str, layer: int, head: int | None, _case: Case
+) -> tuple[go.Figure, go.Figure]:
+    """Same-region mass and best partners, which do not depend on the patch, drawn once."""
+    return plot_mass(mass(_case), layer, head), plot_best_partners(partners(_case), layer, head)

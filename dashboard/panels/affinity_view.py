@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from analysis.affinity import Affinity
+from analysis.affinity import Affinity, token_index
 from analysis.regions import Region
 from dashboard.case import Patch
 from dashboard.figures.affinity import KIND_COLOURS, kind_title
@@ -20,6 +20,10 @@ from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR
 from dashboard.panels.mapview import FOLDER, Photo
 
 MAX_FINE_BYTES = 600_000
+MAX_HOVER_PATCHES = 1100
+"""On a larger grid only the rows of one patch are sent, and the maps change with a click instead."""
+
+SAMPLED_ROWS = 256
 TOP_QUANTILE = 0.999
 """The end of the colour scale: this quantile of the weights between two different patches."""
 
@@ -40,11 +44,12 @@ class EncodedAffinity:
     """Attention weights as the browser gets them.
 
     Attributes:
-        codes: base64 of (kinds, patches, patches) unsigned integers, round(levels * sqrt(weight / peak of the row)).
+        codes: base64 of (kinds, rows, patches) unsigned integers, round(levels * sqrt(weight / peak of the row)).
         levels: the largest code, 65535 or 255.
-        peaks: base64 of (kinds, patches) float32, the largest weight of every row.
-        cls: base64 of (kinds, patches) float32, the weight on the CLS token.
+        peaks: base64 of (kinds, rows) float32, the largest weight of every row.
+        cls: base64 of (kinds, rows) float32, the weight on the CLS token.
         top: the end of the colour scale.
+        single: whether the only row is that of one patch; else there is a row a patch.
     """
 
     codes: str
@@ -52,21 +57,23 @@ class EncodedAffinity:
     peaks: str
     cls: str
     top: float
+    single: bool
 
 
-def encode_affinity(affinity: Affinity) -> EncodedAffinity:
-    """Packs the rows of all patches."""
+def encode_affinity(affinity: Affinity, patch: Patch | None = None) -> EncodedAffinity:
+    """Packs the rows of all patches, or of one."""
     prefix = affinity.prefix
-    rows = affinity.weights[:, prefix:]  # (kinds, patches, tokens)
-    between = rows[:, :, prefix:]  # (kinds, patches, patches)
+    first = prefix if patch is None else token_index(patch, affinity.grid, prefix)
+    rows = affinity.weights[:, first : None if patch is None else first + 1]  # (kinds, rows, tokens)
+    between = rows[:, :, prefix:]  # (kinds, rows, patches)
     peaks = between.max(axis=-1)
     levels = 65535 if 2 * between.size <= MAX_FINE_BYTES else 255
     share = between / np.where(peaks > 0, peaks, 1)[..., None]
     codes = np.rint(levels * np.sqrt(share)).astype("<u2" if levels > 255 else "u1")
     cls = rows[:, :, :prefix].sum(axis=-1)
-    return EncodedAffinity(
-        _base64(codes), levels, _base64(peaks.astype("<f4")), _base64(cls.astype("<f4")), scale_top(between)
-    )
+    top = scale_top(affinity.weights[:, prefix:, prefix:])
+    sent = (_base64(values) for values in (peaks.astype("<f4"), cls.astype("<f4")))
+    return EncodedAffinity(_base64(codes), levels, *sent, top, patch is not None)
 
 
 def scale_top(between: np.ndarray) -> float:
@@ -75,7 +82,9 @@ def scale_top(between: np.ndarray) -> float:
     Args:
         between: (kinds, patches, patches).
     """
-    apart = between[:, ~np.eye(between.shape[-1], dtype=bool)]
+    patches = between.shape[-1]
+    rows = slice(None, None, max(1, patches // SAMPLED_ROWS))
+    apart = between[:, rows][:, ~np.eye(patches, dtype=bool)[rows]]
     quantile = float(np.quantile(apart, TOP_QUANTILE)) if apart.size else 0.0
     return float(f"{quantile:.2g}") if quantile > 0 else 1.0
 
@@ -123,6 +132,7 @@ def payload(view: AffinityView) -> dict[str, Any]:
         "has_cls": view.affinity.prefix > 0,
         "sides": _base64(region_sides(view.region, view.affinity.grid)),
         "top": encoded.top,
+        "single": encoded.single,
         "ramp": view.ramp,
         "patch": None if view.patch is None else list(view.patch),
         "example": list(view.example),

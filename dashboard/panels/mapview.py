@@ -89,7 +89,8 @@ class MapView:
         rows: the maps.
         limit: end of the symmetric scale that all maps share.
         unit: what the numbers are, for the colour bar.
-        scale: "signed", or "minmax" for each map on its own from 0 to 1.
+        scale: "signed" from -limit to limit, "positive" from 0 to limit, or "minmax" for each map on its own
+            from 0 to 1.
         outline: SVG path of the region in pixels of the image, see `dashboard.regions.outline_path`; "" for none.
         patch: the chosen patch.
         threshold: values below it are hidden; None hides nothing.

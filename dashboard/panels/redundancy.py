@@ -103,11 +103,11 @@ def _render_common(case: Case, found: Redundancy) -> None:
     common, share, weights = st.columns([1, 1, 1.25], gap="medium")
     with common:
         st.markdown("**Redundant feature**, F·g")
-        _render_map(case, "redundant feature", found.map[0], "cosine, taken off every label's map", "{:+.3f}")
-        st.caption("This map is in every label's map: what it lights up says nothing about a label.")
+        _render_map(case, found.map[0], "cosine, taken off every label's map", "{:+.3f}", "signed")
+        st.caption("It is part of every label's map: what it lights up says nothing about a label.")
     with share:
         st.markdown("**Share of energy** that all labels have in common")
-        _render_map(case, "share of energy", found.share[0], "share of the patch's energy, 0 to 1", "{:.2f}")
+        _render_map(case, found.share[0], "share of the patch's energy", "{:.2f}", "positive")
         st.caption(_say_share(case, found))
     with weights:
         labels = found.labels
@@ -117,20 +117,21 @@ def _render_common(case: Case, found: Redundancy) -> None:
             key="redundancy weights",
             on_event=lambda event: take_label(event, 0, labels, 1),
         )
-        st.caption("Labels above 1 weigh more in what is taken away. Click a bar to strike its label out.")
+        if len(labels) > 1:
+            st.caption("Labels above 1 weigh more in what is taken away. Click a bar to strike its label out.")
 
 
-def _render_map(case: Case, title: str, values: np.ndarray, unit: str, number: str) -> None:
+def _render_map(case: Case, values: np.ndarray, unit: str, number: str, scale: str) -> None:
     note = f"mean {number.format(values.mean())}, up to {number.format(values.max())}".replace("-", "−")
-    _render_view(case, (Row("", (Cell("", values, note=note),)),), shared_limit([values]), unit, key=title)
+    _render_view(case, (Row("", (Cell("", values, note=note),)),), shared_limit([values]), unit, scale)
 
 
-def _render_view(case: Case, rows: tuple[Row, ...], limit: float, unit: str, key: str) -> None:
+def _render_view(case: Case, rows: tuple[Row, ...], limit: float, unit: str, scale: str = "signed") -> None:
     picture, mask = services.image(case), services.region_mask(case)
     outline = "" if mask is None else outline_path(mask, picture.rgb.shape[:2])
-    view = MapView(photo_of(picture), rows, limit, unit, outline=outline, patch=case.patch)
+    view = MapView(photo_of(picture), rows, limit, unit, scale, outline=outline, patch=case.patch)
     grid = services.grid(case)
-    render_map_view(view, key=f"redundancy {key}", on_event=lambda event: take_patch(event, grid))
+    render_map_view(view, key=f"redundancy {unit}", on_event=lambda event: take_patch(event, grid))
 
 
 def take_patch(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
@@ -171,12 +172,16 @@ def _render_stages(case: Case, region: Region | None) -> None:
         shown.append(maps.patches)
         rows.append(Row(f"{title}, after, without “{struck}”", _cells(case.prompts, maps.patches, region, hint, rest)))
     st.markdown("**Before and after**, one map a label, all on one scale")
-    _render_view(case, tuple(rows), shared_limit(shown), "cosine; after surgery times w, minus the mean", "stages")
+    _render_view(case, tuple(rows), shared_limit(shown), _stages_unit(case))
     st.caption(
         "After surgery only what sets a label apart is left. Strike a label out to see what it did to the others."
     )
     if struck and len(rest) == 1:
         st.caption(f"Only “{plain(rest[0])}” is left: the empty text stands for the redundancy.")
+
+
+def _stages_unit(case: Case) -> str:
+    return f"cosine; after: {'minus that of the empty text' if len(case.prompts) == 1 else 'times w, minus the mean'}"
 
 
 def _cells(
@@ -200,13 +205,13 @@ def _render_alike(found: Redundancy) -> None:
             figure = figures.plot_correlation(found)
             render_figure(figure, key="redundancy correlation")
             before, after = map(figures.mean_correlation, (found.correlation_before[0], found.correlation_after[0]))
-            text = f"Mean of all pairs: {before:+.2f} before, {after:+.2f} after. Maps that were alike fall apart."
+            text = f"Mean of all pairs: {before:+.2f} before, {after:+.2f} after. Do maps that were alike move apart?"
             st.caption(text.replace("-", "−"))
         else:
             st.info("Add a second label to see how alike the maps are before and after.")
     with channels:
         render_figure(figures.plot_channels(found), key="redundancy channels")
-        st.caption("A few channels that are strong for every label and image hold most of what is redundant.")
+        st.caption("Do a few channels, strong whatever the label, hold most of what is redundant?")
 
 
 def _render_effect(case: Case) -> None:
@@ -220,6 +225,13 @@ def _render_effect(case: Case) -> None:
     table, words = st.columns([1.5, 1], gap="medium")
     with table:
         render_figure(figure, key="redundancy effect", on_event=lambda event: take_label(event, 1, labels, width))
-        st.caption("Read a row: without this label, how far does each map move? Click a row to strike its label out.")
+        st.caption("Read a row: without this label, how far does each map move? Click it to strike the label out.")
     with words:
-        st.dataframe(figures.effect_table(effect), hide_index=True)
+        numbers = {
+            "mean change": st.column_config.NumberColumn(format="%.3f"),
+            "least r": st.column_config.NumberColumn(
+                format="%.2f", help="Least correlation of a map with itself before."
+            ),
+            "contrast change": st.column_config.NumberColumn(format="%+.3f", help="Mean over the labels that stay."),
+        }
+        st.dataframe(figures.effect_table(effect), hide_index=True, column_config=numbers)

@@ -1,0 +1,47 @@
+"""The Redundancy page in a real Chromium: labels struck out and edited in place, patches clicked on maps."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.driver import expect_no_exception, map_values, maps, open_page, wait_until_idle
+from tests.browser.server import Server
+
+LABELS = ["a red flower", "a white cross", "sand"]
+
+
+@pytest.fixture
+def redundancy_page(page: Page, server: Server) -> Page:
+    """The Redundancy page with three labels, at rest."""
+    open_page(page, server.url, "redundancy", image="toy-1", p=LABELS)
+    return page
+
+
+def test_striking_a_label_out_shows_the_maps_without_it(redundancy_page: Page) -> None:
+    expect_no_exception(redundancy_page)
+    expect(maps(redundancy_page)).to_have_count(2 + 2 * 3)
+    redundancy_page.get_by_role("radio", name="sand").click()
+    wait_until_idle(redundancy_page)
+    expect(redundancy_page).to_have_url(re.compile("struck=sand"))
+    values = map_values(redundancy_page)
+    after, without = ("CLIP Surgery, after feature surgery", "CLIP Surgery, after, without “sand”")
+    assert [title for row, title in values if row == without] == [f"“{label}”" for label in LABELS[:2]]
+    assert values[after, "“a red flower”"] != values[without, "“a red flower”"]
+    expect_no_exception(redundancy_page)
+
+
+def test_labels_are_edited_in_place_and_a_patch_is_clicked(redundancy_page: Page) -> None:
+    box = redundancy_page.get_by_role("combobox", name=re.compile("Label set"))
+    box.fill("grass")
+    box.press("Enter")
+    wait_until_idle(redundancy_page)
+    expect(redundancy_page.get_by_role("button", name="“grass”")).to_be_visible()
+    expect(maps(redundancy_page)).to_have_count(2 + 2 * 4)
+    side = maps(redundancy_page).first.bounding_box()
+    place = {"x": side["width"] * 5.5 / 14, "y": side["height"] * 7.5 / 14}
+    maps(redundancy_page).first.click(position=place)
+    wait_until_idle(redundancy_page)
+    expect(redundancy_page.get_by_role("button", name="patch row 7, column 5")).to_be_visible()
+    expect(redundancy_page.get_by_text(re.compile("Patch row 7, column 5: .* %"))).to_be_visible()
+    expect_no_exception(redundancy_page)
