@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import events, services, state
 from dashboard.case import COLOURS, CUSTOM, PROJECTIONS, TOKENS_OF, Case, method_title
 from dashboard.figures import PATCHES_CURVE, plot_photo
-from dashboard.figures.space import POINTS_CURVE, Layout, colour_choices, plot_space, plot_space_frames
+from dashboard.figures.space import POINTS_CURVE, Layout, plot_space, plot_space_frames
 from dashboard.panels.chart import render_figure
 from dashboard.panels.page import Exports
 from dashboard.panels.space_exports import space_exports
@@ -23,6 +23,10 @@ TOKENS_TITLES = {"block": "a block", "method": "a method", "all_blocks": "all bl
 PROJECTION_TITLES = {"pca": "PCA", "umap": "UMAP"}
 COLOUR_TITLES = {"region": "region", "nearest": "nearest prompt", "source": "block or method"}
 MODES = ("points", "box", "lasso")
+MOUSE_TITLES = {"lasso": "lasso", "select": "box", "pan": "click"}
+"""Plotly's drag modes. Streamlit hears no click while one of the first two is on."""
+
+MOUSE = "space mouse"
 
 HELP = f"""
 Every point is a **patch token**, brought to length 1, so that distance is cosine. Tokens of **a block** are the
@@ -45,8 +49,8 @@ def render_space(case: Case) -> Exports:
     umap = case.projection == "umap" and case.tokens_of != "all_blocks"
     with st.spinner("UMAP takes some seconds, the first time more …" if umap else "Projecting …", show_time=True):
         found = layout(case)
-    choices = colour_choices(found)
-    by = case.colour if case.colour in choices else choices[0]
+    offered = offered_colours(case)
+    by = case.colour if case.colour in offered else offered[0]
     points, image = st.columns([1.6, 1], gap="medium")
     with points:
         _render_points(case, found, by)
@@ -65,7 +69,28 @@ def _render_controls(case: Case) -> None:
             _render_block(case, len(tower.blocks))
         if case.tokens_of != "all_blocks":
             _choose("Projection", PROJECTIONS, PROJECTION_TITLES, "projection", case.projection)
-        _choose("Colour by", COLOURS, COLOUR_TITLES, "colour", case.colour)
+        colours = offered_colours(case)
+        colour = case.colour if case.colour in colours else colours[0]
+        _choose("Colour by", colours, COLOUR_TITLES, "colour", colour)
+        st.segmented_control(
+            "Mouse",
+            [*MOUSE_TITLES],
+            default="lasso",
+            required=True,
+            format_func=MOUSE_TITLES.__getitem__,
+            key=MOUSE,
+            help="Lasso and box light patches, on the points and on the image; a click chooses one patch everywhere.",
+        )
+
+
+def offered_colours(case: Case) -> tuple[str, ...]:
+    """What the points of this case can be told apart by. Pure."""
+    known = {
+        "region": bool(case.region),
+        "nearest": bool(case.prompts),
+        "source": case.tokens_of != "all_blocks" or not (case.region or case.prompts),
+    }
+    return tuple(name for name in COLOURS if known[name])
 
 
 def _choose(label: str, options: tuple[str, ...], titles: Mapping[str, str], field: str, value: str) -> None:
@@ -130,9 +155,15 @@ def _render_points(case: Case, found: Layout, by: str) -> None:
     else:
         kind = PROJECTION_TITLES[found.method]
         figure = plot_space(found, by, case.lit, case.patch, f"{kind} of patch tokens: {', '.join(found.sources)}")
+    figure.update_layout(dragmode=st.session_state[MOUSE])
     n = found.coordinates.shape[1]
     render_figure(figure, key="space points", on_event=lambda event: _take(event, POINTS_CURVE, n), modes=MODES)
-    st.caption("Lasso or box: light up patches. Click a point: choose its patch everywhere.")
+    mouse = st.session_state[MOUSE]
+    st.caption(
+        "Click a point to choose its patch everywhere."
+        if mouse == "pan"
+        else f"Draw a {MOUSE_TITLES[mouse]} around points to light their patches on the image."
+    )
 
 
 def _first(case: Case, found: Layout) -> int:
@@ -152,10 +183,15 @@ def _render_photo(case: Case, found: Layout) -> None:
         title="Lit patches on the image" if case.lit else "The image",
         height=400,
     )
+    figure.update_layout(dragmode=st.session_state[MOUSE])
     n = found.coordinates.shape[1]
     render_figure(figure, key="space photo", on_event=lambda event: _take(event, PATCHES_CURVE, n), modes=MODES)
     if not case.lit:
-        st.caption("Drag a box or a lasso over patches to light up their points. Click a patch to choose it.")
+        st.caption(
+            "Click a patch to find its point."
+            if st.session_state[MOUSE] == "pan"
+            else "No patch is lit. Drag over the image to light the points of its patches."
+        )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(plain(describe_lit(case.lit, found, _first(case, found))), width="stretch")
