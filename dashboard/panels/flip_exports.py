@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 
 from analysis.decomposition import Component
+from analysis.flip_tables import component_table
 from analysis.flips import FlipReport
 from dashboard import services
 from dashboard.case import Case, describe_image, describe_model, examined_prompt, method_title
@@ -26,7 +26,7 @@ def flip_exports(case: Case, report: FlipReport, chosen: Component | None) -> Ex
         python=python_flip(case, chosen),
         files={
             "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
-            "CSV, a row a component": File("flip.csv", lambda: flip_table(report).to_csv(index=False).encode()),
+            "CSV, a row a component": File("flip.csv", lambda: component_table(report).to_csv(index=False).encode()),
             "NPZ, all arrays": File("flip.npz", lambda: flip_npz(report)),
             "JSON, the report": File("flip.json", lambda: flip_json(case, report)),
         },
@@ -48,19 +48,6 @@ def flip_png(case: Case, report: FlipReport, chosen: Component | None, photo: np
         unit="cosine",
         settings=report.summary,
     )
-
-
-def flip_table(report: FlipReport) -> pd.DataFrame:
-    """One row per component: name, kind, block, head, blame, and where it was removed the contrast without it."""
-    removed = {found.component: found for found in report.interventions}
-    rows = []
-    for blame in (report.blame, report.blame.merged()):
-        for part, term in zip(blame.components, blame.contrast(report.region)[0, :, 0], strict=True):
-            done = removed.get(part)
-            row = {"component": part.label, "kind": part.kind, "block": part.block, "head": part.head, "blame": term}
-            row |= {"contrast_without": done.contrast, "change": done.change} if done else {}
-            rows.append(row)
-    return pd.DataFrame(rows).drop_duplicates("component").astype({"block": "Int64", "head": "Int64"})
 
 
 def flip_npz(report: FlipReport) -> bytes:

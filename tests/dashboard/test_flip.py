@@ -11,13 +11,14 @@ from PIL import Image
 
 from analysis import Region
 from analysis.decomposition import Component
+from analysis.flip_tables import component_table
 from analysis.flips import examine
 from dashboard import services
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures
 from dashboard.panels import flip_results as results
 from dashboard.panels.flip import map_cells
-from dashboard.panels.flip_exports import flip_exports, flip_table, python_flip
+from dashboard.panels.flip_exports import flip_exports, python_flip
 from dashboard.panels.flip_region import MAX_CORNERS, drawn_region
 from data.samples import load_sample
 from tests.dashboard.conftest import component_data, error_texts
@@ -233,4 +234,4 @@ def test_every_file_can_be_read() -> None:
     table = pd.read_csv(io.BytesIO(files["CSV, a row a component"]))
     parts = table[~table["component"].isin(["a0", "a1", "a2", "a3", "a4", "a5"])]
     assert parts["blame"].sum() == pytest.approx(report.contrast["clip"], abs=1e-4)
-    assert flip_table(report)["component"].is_unique
+    assert component_table(report)["component"].is_unique
