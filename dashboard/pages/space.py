@@ -8,7 +8,7 @@ page.render(
     question="Which patches live together?",
     look_for=(
         "Does the object form a cloud of its own, and from which block on? Draw a lasso around points to light up "
-        "their patches, or a box on the image to light up its points."
+        "their patches, or drag over the image to light up its points."
     ),
     help=HELP,
     body=render_space,

@@ -42,6 +42,8 @@ def test_a_lasso_lights_patches_and_a_box_points(page: Page, server: Server) -> 
     assert 0 < lassoed <= 196
     expect(page).to_have_url(re.compile("lit="))
     expect(heat).to_have_count(1)
+    page.get_by_role("radio", name="box").click()
+    wait_until_idle(page)
     drag(page, plot(page, 1), [(0.45, 0.45), (0.75, 0.75)])
     boxed = lit(page)
     assert 0 < boxed < 40 and boxed != lassoed
