@@ -73,7 +73,7 @@ def render_words_page(case: Case) -> Exports:
         return Exports()
     problem = token_problem(case)
     if problem and case.measure != "left_out":
-        st.info(f"{plain(problem)}\n\nChoose “leave one out” above, or a CLIP model in the sidebar.")
+        st.info(f"{plain(problem)}\n\nTry “leave one out” above, or choose a CLIP model in the sidebar.")
         return Exports()
     with st.spinner("Encoding the caption …", show_time=True):
         values, left_out = word_values(case, case.measure), word_values(case, "left_out")
@@ -92,28 +92,30 @@ def render_words_page(case: Case) -> Exports:
 
 
 def _render_controls(case: Case) -> None:
-    caption, measure, method = st.columns([1.7, 1.9, 0.8], gap="medium")
-    caption.text_input(
-        "Caption",
-        max_chars=MAX_TEXT,
-        placeholder="a photo of a dog on grass",
-        **state.widget("caption", caption_of(case), _set_caption),
-    )
-    measure.segmented_control(
-        "Measure",
-        MEASURES,
-        format_func=MEASURE_TITLES.__getitem__,
-        required=True,
-        help=WHY,
-        **state.widget("measure", case.measure, lambda case, name: replace(case, measure=name)),
-    )
-    method.selectbox(
-        "Image features",
-        (*METHODS, CUSTOM),
-        format_func=method_title,
-        help="Method A of all pages: how the last blocks are walked, see Maps.",
-        **state.widget("words method", case.method_a, lambda case, name: replace(case, method_a=name)),
-    )
+    with st.container(horizontal=True, gap="medium"):
+        st.text_input(
+            "Caption",
+            max_chars=MAX_TEXT,
+            placeholder="a photo of a dog on grass",
+            width=430,
+            **state.widget("caption", caption_of(case), _set_caption),
+        )
+        st.segmented_control(
+            "Measure",
+            MEASURES,
+            format_func=MEASURE_TITLES.__getitem__,
+            required=True,
+            help=WHY,
+            **state.widget("measure", case.measure, lambda case, name: replace(case, measure=name)),
+        )
+        st.selectbox(
+            "Image features",
+            (*METHODS, CUSTOM),
+            format_func=method_title,
+            width=170,
+            help="Method A of all pages: how the last blocks are walked, see Maps.",
+            **state.widget("words method", case.method_a, lambda case, name: replace(case, method_a=name)),
+        )
 
 
 def _set_caption(case: Case, text: str) -> Case:
