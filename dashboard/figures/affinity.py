@@ -177,15 +177,13 @@ def plot_mass(found: SameRegionMass, layer: int, head: int | None) -> go.Figure:
     """
     mass = 100 * mass_over_blocks(found, head)  # (kinds, blocks, 2)
     blocks = np.arange(mass.shape[1])
-    figure = make_subplots(
-        1, 2, shared_yaxes=True, subplot_titles=[f"of {name} patches" for name in QUERIES], horizontal_spacing=0.04
-    )
+    figure = make_subplots(1, 2, shared_yaxes=True, subplot_titles=list(QUERIES), horizontal_spacing=0.04)
     for side in range(2):
         for kind, values in zip(found.kinds, mass[..., side], strict=True):
             figure.add_trace(_mass_line(kind, blocks, values, first=side == 0), row=1, col=side + 1)
     for side, chance in enumerate(100 * found.chance[0]):
         figure.add_trace(_chance_line(len(blocks), float(chance), first=side == 0), row=1, col=side + 1)
-    apply_theme(figure, "Same-region mass: attention that stays in the patch's own region", 320)
+    apply_theme(figure, "Same-region mass: attention kept inside", 320)
     figure.add_vline(x=layer, line={"color": NEUTRAL, "dash": "dash", "width": 1})
     figure.update_xaxes(title="block", dtick=max(1, len(blocks) // 6), range=[-0.5, len(blocks) - 0.5])
     figure.update_yaxes(range=[0, 102], ticksuffix=" %")
@@ -240,7 +238,7 @@ def plot_best_partners(found: BestPartners, layer: int, head: int | None) -> go.
     """
     shares = 100 * partner_shares(found, layer, head)
     names = [kind_title(kind) for kind in found.kinds]
-    titles = [f"of {name} patches" for name in QUERIES]
+    titles = list(QUERIES)
     figure = make_subplots(1, 2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.08)
     drawn = [index for index in range(len(PARTNERS)) if shares[..., index].max() > 0]
     for side in range(2):
@@ -258,7 +256,7 @@ def plot_best_partners(found: BestPartners, layer: int, head: int | None) -> go.
             )
             figure.add_trace(bar, row=1, col=side + 1)
     apply_theme(figure, f"The strongest partner in block {layer} is …", 320)
-    figure.update_xaxes(range=[0, 100], tickvals=[0, 50, 100], title="share of the patches, %")
+    figure.update_xaxes(range=[0, 100], tickvals=[0, 50, 100], title="patches, %")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(barmode="stack", bargap=0.3, margin={"t": 62, "b": 84})
     figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left", "traceorder": "normal"})
