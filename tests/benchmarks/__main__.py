@@ -4,37 +4,17 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
 from tests.benchmarks.cases import CASES, Bench, Case
-from tests.benchmarks.harness import MIB, child_peak_mib, compare, describe_machine
+from tests.benchmarks.harness import MIB, Row, child_peak_mib, compare, describe_load, describe_machine
 from tests.benchmarks.memory import FEATURE_SURGERY_LIMIT_MIB, TASKS, feature_surgery_overhead_mib
+from tests.benchmarks.pages import page_rows
+from tests.browser.driver import find_chromium
 
 HEADER = ("what", "measured", "target", "verdict", "details")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the printed table.
-
-    Attributes:
-        what: what was measured.
-        measured, target: figures with their units.
-        met: whether the target is met.
-        details: absolute figures.
-    """
-
-    what: str
-    measured: str
-    target: str
-    met: bool
-    details: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return self.what, self.measured, self.target, "met" if self.met else "MISSED", self.details
 
 
 def run_case(case: Case, bench: Bench, repeats: int, clock: Callable[[], float]) -> Row:
@@ -70,34 +50,71 @@ def print_row(cells: Iterable[str], markdown: bool) -> None:
         print(f"{what:72} {measured:>14}  {target:34} {verdict:7} {details}", flush=True)
 
 
-def main() -> None:
-    """Measure everything, or the cases that are asked for."""
+def network_rows(bench: Bench, repeats: int, clock: Callable[[], float], only: str) -> Iterator[Row]:
+    """Time the cases that are asked for."""
+    for case in CASES:
+        if only in case.name:
+            yield run_case(case, bench, repeats, clock)
+
+
+def print_table(rows: Iterable[Row], title: str, markdown: bool) -> None:
+    """Print each line as soon as it is known."""
+    print(f"{title}\n", flush=True)
+    print_row(HEADER, markdown)
+    if markdown:
+        print_row(("---",) * len(HEADER), markdown)
+    for row in rows:
+        print_row(row.cells, markdown)
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16 (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=15, help="most timed runs a case (default: %(default)s)")
     parser.add_argument("--only", default="", help="only lines that contain this text")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory lines out")
+    browser = parser.add_mutually_exclusive_group()
+    browser.add_argument("--no-browser", action="store_true", help="leave the table of the dashboard out")
+    browser.add_argument("--only-browser", action="store_true", help="only the table of the dashboard")
     parser.add_argument("--busy", action="store_true", help="CPU time of one thread, for a machine with other work")
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    options = parser.parse_args()
+    parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    return parser.parse_args()
 
-    os.environ["CLIP_THEATRE_CACHE"] = "off"  # a text that comes from the disk would not be timed
+
+def run_network(options: argparse.Namespace, machine: str) -> None:
+    """The table of passes and methods."""
     clock = time.process_time if options.busy else time.perf_counter
     if options.busy:
         torch.set_num_threads(1)
     bench = Bench(options.device, options.precision)
-    machine = describe_machine(options.device) + (", CPU time" if options.busy else "")
-    print(f"ViT-B-16 at 224 px, batch 1, {bench.model.dtype}; {machine}\n", flush=True)
-    print_row(HEADER, options.markdown)
-    if options.markdown:
-        print_row(("---",) * len(HEADER), options.markdown)
-    for case in CASES:
-        if options.only in case.name:
-            print_row(run_case(case, bench, options.repeats, clock).cells, options.markdown)
+    rows = network_rows(bench, options.repeats, clock, options.only)
     if not options.no_memory and options.only in "memory":
-        for row in memory_rows(options.device):
-            print_row(row.cells, options.markdown)
+        rows = chain(rows, memory_rows(options.device))
+    machine += ", CPU time" if options.busy else ""
+    print_table(rows, f"ViT-B-16 at 224 px, batch 1, {bench.model.dtype}; {machine}", options.markdown)
+
+
+def run_browser(options: argparse.Namespace, machine: str) -> None:
+    """The table of the dashboard."""
+    if find_chromium() is None:
+        print("Dashboard skipped: no Chromium on this machine (Debian: apt-get install chromium)")
+        return
+    title = f"Dashboard in Chromium, model on the CPU; {machine}{describe_load()}"
+    print_table(page_rows(options.only), title, options.markdown)
+
+
+def main() -> None:
+    """Measure everything, or the cases that are asked for."""
+    options = parse_options()
+    os.environ["CLIP_THEATRE_CACHE"] = "off"  # a text that comes from the disk would not be timed
+    machine = describe_machine(options.device)
+    if not options.only_browser:
+        run_network(options, machine)
+    if not options.no_browser:
+        print()
+        run_browser(options, machine)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,28 @@ MIN_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the printed table.
+
+    Attributes:
+        what: what was measured.
+        measured, target: figures with their units.
+        met: whether the target is met.
+        details: absolute figures.
+    """
+
+    what: str
+    measured: str
+    target: str
+    met: bool
+    details: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return self.what, self.measured, self.target, "met" if self.met else "MISSED", self.details
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Medians of interleaved repeats.
 
@@ -140,6 +162,11 @@ def describe_machine(device: str) -> str:
     if device == "cuda":
         parts.append(torch.cuda.get_device_name())
     return ", ".join([*parts, f"PyTorch {torch.__version__}", f"Python {platform.python_version()}"])
+
+
+def describe_load() -> str:
+    """What the machine does besides, for the head of a table; "" where the system does not say."""
+    return f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
 def _processor() -> str:
