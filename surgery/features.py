@@ -67,7 +67,7 @@ def feature_surgery(features: DenseFeatures, text: Tensor, redundant: Tensor | N
         features: from `dense_features`.
         text: (t, d) text features. Two or more are one another's redundancy; a single one needs `redundant`.
         redundant: (d,) or (1, d) feature that stands for the redundancy instead, such as that of the empty text,
-            `model.encode_text([""])`; then S = F (T - redundant)^T.
+            `model.encode_text([""], templates)` with the templates of the text; then S = F (T - redundant)^T.
 
     Returns:
         S; over the texts it sums to 0 when `redundant` is None.
@@ -91,7 +91,7 @@ def feature_surgery(features: DenseFeatures, text: Tensor, redundant: Tensor | N
     if len(text) == 1:
         raise ValueError(
             "Expected text to hold at least 2 features, or redundant to be given for a single one "
-            '(model.encode_text([""]) as published), but got 1 text and no redundant'
+            '(model.encode_text([""], templates) as published), but got 1 text and no redundant'
         )
     plain = similarity(features, text)
     weights = class_weights(plain.cls)  # (b, t)

@@ -145,7 +145,7 @@ class _Texts:
         if not self.settings.feature_surgery:
             return similarity(features, self.encode(tuple(present)))
         names = tuple(name for id, name in sample.names.items() if not is_background(id, name))
-        redundant = self.model.encode_text([""]) if len(names) == 1 else None
+        redundant = self.encode(("",)) if len(names) == 1 else None
         sim = feature_surgery(features, self.encode(names), redundant)
         columns = [names.index(name) for name in present]
         return replace(sim, cls=sim.cls[:, columns], patches=sim.patches[..., columns])

@@ -108,7 +108,7 @@ def _prepare(
     weights = options.describe_weights(model, random_weights)
     cuts = options.announce_cuts(model, prompts, templates)
     text = options.encode_prompts(model, prompts, templates)
-    redundant = model.encode_text([""]) if surgery and len(prompts) == 1 else None
+    redundant = model.encode_text([""], templates) if surgery and len(prompts) == 1 else None
     return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size_px)
 
 

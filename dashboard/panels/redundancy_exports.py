@@ -99,7 +99,7 @@ def python_redundancy(case: Case) -> str:
         "from analysis.redundancy import compute_redundancy, label_set_effect",
         "from surgery import METHODS, Method, encode_dense",
     ]
-    single = ', redundant=model.encode_text([""], templates="none")' if len(case.prompts) == 1 else ""
+    single = f', redundant=model.encode_text([""], templates={case.templates!r})' if len(case.prompts) == 1 else ""
     body = [
         f"features = encode_dense(model, pixels, {python_method(case, case.method_a)})",
         f"redundancy = compute_redundancy(features, text, prompts{single})",

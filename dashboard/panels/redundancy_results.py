@@ -38,7 +38,8 @@ def redundancy(case: Case) -> Redundancy:
 def _redundancy(key: TraceKey, method: Method, texts: TextKey, _case: Case) -> Redundancy:
     features, text = services.features(_case, method), services.text(_case)
     with services.model_lock(_case):
-        redundant = services.model(_case).encode_text([""], templates="none") if len(text) == 1 else None
+        single = len(text) == 1
+        redundant = services.model(_case).encode_text([""], templates=texts.templates) if single else None
         return compute_redundancy(features, text, texts.texts, redundant)
 
 
