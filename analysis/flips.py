@@ -246,7 +246,7 @@ def _blamed(report: FlipReport) -> str:
     terms = report.blame.contrast(report.region)[0, :, 0]
     total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
     listed = ", ".join(f"{culprit.label} ({culprit.blame:+.3f})" for culprit in report.culprits)
-    return f"Most of the pull to the background is written by {listed}: {named / total:.0%} of all negative terms."
+    return f"The pull to the background is written above all by {listed}: {named / total:.0%} of all negative terms."
 
 
 def _remedy(report: FlipReport) -> str:

@@ -96,6 +96,6 @@ def test_a_resnet_is_diagnosed_without_a_lens():
     ],
 )
 def test_errors(toy, options, message):
-    case = {"image": Image.new("RGB", (224, 224)), "text": "a red circle", "region": np.eye(224, dtype=bool), **options}
+    case = {"image": Image.new("RGB", (224, 224)), "text": "a red circle", "region": np.tri(224, dtype=bool), **options}
     with pytest.raises(ValueError, match=message):
         diagnose(toy, **case)

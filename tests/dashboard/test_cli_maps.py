@@ -60,11 +60,13 @@ def test_numbers_are_those_of_the_api(toy, tmp_path, size):
 def test_feature_surgery_of_several_and_of_one_prompt(toy, tmp_path):
     method = ["--method", "clip_surgery:blocks=5"]
     run_maps("toy-3", "--text", "a green ring, snow", *method, "--feature-surgery", out=tmp_path / "two")
-    run_maps("toy-3", "--text", "snow", *method, "--feature-surgery", out=tmp_path / "one")
+    photo = ["--templates", "photo"]
+    run_maps("toy-3", "--text", "snow", *method, *photo, "--feature-surgery", out=tmp_path / "one")
     pixels = toy.preprocess([load_sample("toy-3").image.to_pil()])
     features = encode_dense(toy, pixels, Method(attention="vv", blocks=5, mlp=False, position_interpolation="bilinear"))
     two = feature_surgery(features, toy.encode_text(PROMPTS)).patches[0].movedim(-1, 0)
-    one = feature_surgery(features, toy.encode_text(["snow"]), redundant=toy.encode_text([""])).patches[0, :, :, 0]
+    snow, empty = (toy.encode_text([words], "photo") for words in ("snow", ""))
+    one = feature_surgery(features, snow, redundant=empty).patches[0, :, :, 0]
     np.testing.assert_allclose(np.load(tmp_path / "two" / "toy-3_maps.npz")["maps"][0], two, atol=2e-6)
     np.testing.assert_allclose(np.load(tmp_path / "one" / "toy-3_maps.npz")["maps"][0, 0], one, atol=2e-6)
 
@@ -177,6 +179,8 @@ def test_resnet_leaves_out_what_has_no_meaning_and_refuses_it_when_named(tmp_pat
     result = run_maps("toy-0", "--text", "snow", *model, out=tmp_path)
     assert "Note: without a meaning for this tower, so left out: SCLIP, GEM, NACLIP, ClearCLIP" in result.stderr
     assert np.load(tmp_path / "toy-0_maps.npz")["methods"].tolist() == ["clip", "maskclip", "clip_surgery"]
+    larger = ["--method", "clip_surgery", "--size", 256]  # no method of CLIP's own interpolation is asked for
+    run_maps("toy-0", "--text", "snow", *model, *larger, out=tmp_path / "larger")
     line = error_of("maps", "toy-0", "--text", "snow", *model, "--method", "gem", "--device", "cpu", code=2)
     assert "for the attention pool of a ResNet, but got 'gem'" in line
 
