@@ -7,6 +7,8 @@ from contourpy import contour_generator
 from PIL import Image, ImageDraw
 
 OUTLINE_SIDE_PX = 224
+IGNORE = 255
+"""Pixels of an uploaded mask whose label is unknown, beside other ids."""
 
 
 def region_mask(
@@ -43,10 +45,26 @@ def region_mask(
     raise ValueError(f"Expected region to begin with object, mask, box or polygon, but got {region!r}")
 
 
+def unknown_pixels(region: str, uploaded: Callable[[str], np.ndarray | None]) -> np.ndarray | None:
+    """The pixels of an uploaded mask that are neither the object nor its background, bool (H, W).
+
+    Args:
+        region, uploaded: as in `region_mask`.
+
+    Returns:
+        None for a region that is no uploaded mask.
+    """
+    kind, _, value = region.partition(":")
+    labels = uploaded(value.partition("#")[0]) if kind == "mask" else None
+    if labels is None:
+        return None
+    return (labels == IGNORE) & (label_ids(labels) != [IGNORE])
+
+
 def label_ids(labels: np.ndarray) -> list[int]:
     """The ids of the objects in a mask: all but 0, and 255 where it means "ignore" (beside other ids)."""
     ids = [int(i) for i in np.unique(labels) if i != 0]
-    return ids if ids == [255] else [i for i in ids if i != 255]
+    return ids if ids == [IGNORE] else [i for i in ids if i != IGNORE]
 
 
 def _from_labels(value: str, uploaded: Callable[[str], np.ndarray | None]) -> np.ndarray:
@@ -69,7 +87,8 @@ def _drawn(kind: str, value: str, size: tuple[int, int]) -> np.ndarray:
         (x0, y0), (x1, y1) = corners[0], corners[1]
         draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1) - 1, max(y0, y1) - 1), fill=1)
     else:
-        draw.polygon(corners, fill=1)
+        # Pillow's integer coordinates are the centres of pixels, ours their upper left corners.
+        draw.polygon([(x - 0.5, y - 0.5) for x, y in corners], fill=1)
     return np.asarray(canvas)
 
 

@@ -32,6 +32,7 @@ from torch import Tensor
 from analysis.regions import Region
 from dashboard import catalogue, state
 from dashboard.case import RANDOM, Case, method_of
+from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
 from data.images import LoadedImage
 from data.samples import SAMPLES, Sample, load_sample
@@ -213,10 +214,12 @@ def region(case: Case) -> Region | None:
     """The case's region on its grid of patches; None for no region.
 
     Raises:
-        ValueError: a region that the image does not have, or that holds no patch, or all.
+        ValueError: a region that the image does not have, or that holds no patch, or all; a mask of another size.
     """
-    mask = region_mask(case)
-    return None if mask is None else Region.from_mask(mask, grid(case))
+    pixels, unknown = region_mask(case), unknown_pixels(case.region, state.mask)
+    if unknown is not None:
+        pixels = np.where(unknown, IGNORE, pixels)
+    return None if pixels is None else Region.from_mask(pixels, grid(case), IGNORE, image(case).size_px)
 
 
 # ---- traces, features, maps
@@ -335,7 +338,7 @@ def _maps(key: TraceKey, method: Method, texts: TextKey, surgery: bool, _case: C
         elif len(unit_texts) > 1:
             result = feature_surgery(found, unit_texts)
         else:
-            result = feature_surgery(found, unit_texts, redundant=model(_case).encode_text([""], templates="none"))
+            result = feature_surgery(found, unit_texts, model(_case).encode_text([""], templates=texts.templates))
     patches, cls = (values[0].float().cpu().numpy() for values in (result.patches, result.cls))
     return Maps(patches, cls, result.kind, result.method)
 

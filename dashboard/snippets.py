@@ -43,6 +43,8 @@ def python_case(case: Case, trace: bool = True) -> Script:
         body += [f"pixels = model.preprocess([image], size={case.size})", "trace = model.trace(pixels)"]
     if case.region:
         imports.append("from analysis import Region")
+        if case.region.startswith("mask:"):
+            imports += ["import numpy as np", "from data.images import decode_mask"]
         body += _region(case)
     return Script(tuple(imports), tuple(body))
 
@@ -78,7 +80,13 @@ def _region(case: Case) -> list[str]:
         numbers = value.split(",")
         corners = ", ".join(f"({x}, {y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))
         return [grid, f"region = Region.from_polygon([{corners}], {size}, grid)"]
-    return [grid, 'region = Region.from_mask(Image.open("mask.png"), grid)  # the uploaded mask']
+    identifier = value.partition("#")[2]
+    chosen = f"labels == {int(identifier)}" if identifier else "labels > 0"
+    return [
+        grid,
+        'labels = decode_mask("mask.png")  # the uploaded mask; 255 is unknown',
+        f"region = Region.from_mask(np.where(labels == 255, 255, {chosen}), grid, image_size={size})",
+    ]
 
 
 def python_maps(case: Case) -> str:
@@ -90,7 +98,7 @@ def python_maps(case: Case) -> str:
     if case.feature_surgery:
         imports = ["from surgery import METHODS, Method, encode_dense, feature_surgery"]
         single = len(case.prompts) == 1
-        redundant = ', redundant=model.encode_text([""])' if single else ""
+        redundant = f', redundant=model.encode_text([""], templates={case.templates!r})' if single else ""
         measure = f"feature_surgery(encode_dense(model, pixels, method), text{redundant})"
     body += ["maps = {", f"    name: {measure}.patches[0]  # (gh, gw, t)"]
     body += ["    for name, method in methods.items()", "}"]

@@ -142,7 +142,7 @@ def _take_mask(file: object) -> None:
     labels = decode_mask(file)
     if not label_ids(labels):
         raise ValueError("Expected mask to mark at least one pixel, but got an empty one")
-    sha256 = hashlib.sha256(labels.tobytes()).hexdigest()
+    sha256 = hashlib.sha256(f"{labels.dtype} {labels.shape}:".encode() + labels.tobytes()).hexdigest()
     state.remember_mask(sha256, labels)
     state.update(region=f"mask:{sha256}")
 

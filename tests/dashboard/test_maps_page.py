@@ -161,10 +161,27 @@ def test_a_broken_upload_says_so_and_keeps_the_view(open_app, content: bytes) ->
 
 def test_an_uploaded_mask_becomes_the_region(open_app) -> None:
     app = open_app(CASE)
-    stream = io.BytesIO()
-    Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), 30)).save(stream, "PNG")
-    app.file_uploader[1].set_value(("mask.png", stream.getvalue(), "image/png")).run()
+    app.file_uploader[1].set_value(("mask.png", white_square(92), "image/png")).run()
     assert app.session_state["case"].region.startswith("mask:") and not app.error and not app.exception
+    app.file_uploader[1].set_value(("small.png", white_square(30), "image/png")).run()
+    assert "Expected mask to be of the image's size (224, 224), but got (100, 100)" in error_texts(app)
+
+
+def white_square(margin_px: int) -> bytes:
+    """A PNG of 40 x 40 white pixels with a black margin."""
+    stream = io.BytesIO()
+    Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), margin_px)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_unknown_pixels_of_a_mask_are_neither_object_nor_background(monkeypatch) -> None:
+    labels = np.zeros((224, 224), np.uint8)
+    labels[:112], labels[112:168] = 7, 255
+    monkeypatch.setattr(services.state, "mask", {"abc": labels}.get)
+    region = services.region(Case(image="toy-2", region="mask:abc#7"))
+    rows = region.grid[0]
+    assert region.foreground[: rows // 2].all() and not region.foreground[rows // 2 :].any()
+    assert not region.background[: 3 * rows // 4 - 1].any() and region.background[-1].all()
 
 
 def test_weights_that_are_not_here_are_offered_not_fetched(open_app) -> None:

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from dashboard.regions import label_ids, outline_path, region_mask
+from analysis import Region
+from dashboard.regions import label_ids, outline_path, region_mask, unknown_pixels
 
 LABELS = np.array([[0, 3, 3], [7, 255, 0]])
 OBJECTS = {"a cat": np.eye(3, dtype=bool)}
@@ -30,13 +31,18 @@ def test_a_box_ends_before_its_second_corner_whichever_way_it_was_drawn() -> Non
     np.testing.assert_array_equal(mask_of("box:3,2,1,0"), expected)
 
 
-def test_a_polygon_is_filled() -> None:
-    assert region_mask("polygon:0,0,9,0,9,9,0,9", (10, 10), {}, lambda _: None).all()
+def test_a_polygon_has_the_pixels_that_it_has_in_a_notebook() -> None:
+    found = region_mask("polygon:1,2,9,2,9,8,3,9", (10, 10), {}, lambda _: None)
+    expected = Region.from_polygon([(1, 2), (9, 2), (9, 8), (3, 9)], (10, 10), grid=(10, 10))  # a patch a pixel
+    np.testing.assert_array_equal(found, expected.foreground)
 
 
 def test_masks_ignore_255_beside_other_ids() -> None:
     np.testing.assert_array_equal(mask_of("mask:abc"), np.isin(LABELS, [3, 7]))
     np.testing.assert_array_equal(mask_of("mask:abc#7"), LABELS == 7)
+    np.testing.assert_array_equal(unknown_pixels("mask:abc#7", {"abc": LABELS}.get), LABELS == 255)
+    assert not unknown_pixels("mask:abc", {"abc": np.array([[0, 255]])}.get).any()  # here 255 is the object
+    assert unknown_pixels("box:0,0,1,1", {}.get) is None
     assert label_ids(LABELS) == [3, 7]
     assert label_ids(np.array([[0, 255]])) == [255]
 

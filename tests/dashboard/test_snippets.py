@@ -17,7 +17,9 @@ REGION = f"object:{next(iter(SCENE.masks))}"
 CASES = {
     "default": Case(image="toy-1", prompts=SCENE.prompts, region=REGION),
     "custom": Case(image="toy-1", prompts=("grass",), methods=("custom",), custom=Method("kk", 2, 0.5, 1.5, True)),
-    "surgery of one text": Case(image="toy-1", prompts=("grass",), methods=("gem",), feature_surgery=True),
+    "surgery of one text": Case(
+        image="toy-1", prompts=("grass",), methods=("gem",), feature_surgery=True, templates="photo"
+    ),
     "surgery": Case(image="toy-1", prompts=SCENE.prompts, methods=("clip",), feature_surgery=True, templates="photo"),
     "larger": Case(image="toy-1", prompts=("grass",), methods=("clip_surgery", "gem"), size=168),
     "box": Case(image="toy-1", prompts=("grass",), methods=("clip",), region="box:10,20,120,160"),
