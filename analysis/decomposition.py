@@ -32,7 +32,8 @@ class Component:
 
     Attributes:
         kind: "embedding", "attention", "head", "bias" (of a block's output projection), "mlp", "head mlp" (of a MAP
-            head) or "read-out" (bias of the final LayerNorm and of the projection).
+            head), "read-out" (bias of the final LayerNorm and of the projection) or "rounding" (what a model in half
+            precision loses at every addition to its residual stream; absent in float32 and float64).
         block: index of the block, None for the embedding and the read-out.
         head: index of the head, only for kind "head".
     """
@@ -109,9 +110,12 @@ def decompose(trace: Trace, text: Tensor, method: Method, *, heads: bool = True)
     readout = _Readout.of(trace, walk.tokens(fitted), text)
     rows = [*_original_rows(trace, fitted, readout, heads), *_walked_rows(trace, walk, fitted, readout, heads)]
     rows += readout.rows(trace)
-    terms = torch.stack([row for _, row in rows], dim=1)  # (b, k, gh * gw, t)
     features = readout.features.unflatten(1, trace.grid)
     cosines = similarity(DenseFeatures(features[:, 0, 0], features, fitted, trace.model), text).patches
+    if trace.output.dtype.itemsize < 4:
+        rounded = cosines.flatten(1, 2) - torch.stack([row for _, row in rows]).sum(dim=0)
+        rows.append((Component("rounding"), rounded))
+    terms = torch.stack([row for _, row in rows], dim=1)  # (b, k, gh * gw, t)
     components = tuple(component for component, _ in rows)
     return Blame(terms.unflatten(2, trace.grid).cpu().numpy(), components, cosines.cpu().numpy(), fitted, trace.model)
 

@@ -86,6 +86,10 @@ def _check(trace: Trace, component: Component) -> None:
         raise ValueError(
             f"Expected a block from 0 to {trace.depth - 1}, but got {component.block} ({component.label!r})"
         )
+    if component.kind == "head" and trace.block(component.block).edited:
+        raise ValueError(
+            f"Expected a block whose attention output is its own, but {component.label!r} was edited before"
+        )
     heads = trace.tower.blocks[component.block].heads
     if component.kind == "head" and component.head not in range(heads):
         raise ValueError(f"Expected a head from 0 to {heads - 1}, but got {component.head}")

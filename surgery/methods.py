@@ -27,7 +27,7 @@ class Method:
 
     Attributes:
         attention: kind of attention, see `surgery.attention.parse_kind`: "qk", "vv", "qq", "kk", "identity"
-            (value only), "gem", a sum of softmaxes such as "qq+kk", each with an optional "+gaussian".
+            (value only), "gem", or a sum of softmaxes such as "qq+kk", with an optional "+gaussian".
         blocks: number n >= 1 of last blocks that are walked again.
         residual: factor of the running sum at every walked block; 1 keeps the residual, 0 drops it.
         alpha: factor of the attention output (ClearCLIP, section 3: X_sum = X_res + alpha * X_attn).

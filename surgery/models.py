@@ -145,7 +145,7 @@ def load_model(
         name: an open_clip architecture ("ViT-B-16"), "hf-hub:org/repo", "local-dir:folder", or "toy" (embedded).
         pretrained: a tag ("openai"), a path to a .safetensors or .pt state dict, or None for random weights.
             "hf-hub:", "local-dir:" and "toy" carry their own. OpenAI's and other QuickGELU weights switch the
-            activation by themselves.
+            activation by themselves; a file cannot say, so name the "-quickgelu" architecture with such a one.
         device: "auto" (CUDA, then MPS, then CPU) or a PyTorch device.
         precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "fp16", "bf16" or "fp64".
 

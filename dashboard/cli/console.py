@@ -1,5 +1,6 @@
 """How commands speak: one line an error, a bar on what takes longer than a second, exit codes 0, 1, 2 and 130."""
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +9,15 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from typer.core import TyperGroup
 
 UsageError = typer.BadParameter.__mro__[1]
@@ -67,11 +76,32 @@ def usage_errors() -> Iterator[None]:
 @contextmanager
 def interrupt_note(note: Callable[[], str]) -> Iterator[None]:
     """Ctrl-C in here says what was done and ends with 130. Files are written atomically, so none is left half done."""
+    _interrupted.clear()
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, _interrupt) if here else None
     try:
         yield
     except KeyboardInterrupt:
         say(f"Interrupted: {note()}")
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, before)
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> None:
+    """Remembers Ctrl-C: a KeyboardInterrupt raised inside a callback of a C library can be lost there."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _advance(progress: Progress, task: TaskID, done: int) -> None:
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+    progress.update(task, completed=done)
 
 
 @contextmanager
@@ -94,7 +124,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
     timer.daemon = True
     timer.start()
     try:
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done: _advance(progress, task, done)
     finally:
         timer.cancel()
         timer.join()

@@ -120,7 +120,7 @@ def next_step(error: Exception) -> str:
 def _fitted(case: Case) -> Case:
     """The case without what this model and image do not have; the session forgets it too."""
     if services.runs_on_cpu_instead(case):
-        st.warning("GPU memory ran out, so this model now runs on the CPU: slower, with the same results.")
+        st.warning("GPU memory ran out, so this model now runs on the CPU: slower, and in float32.")
     if case.weights == RANDOM:
         name = plain(describe_model(case.model, case.weights))
         st.warning(f"{name}: the maps show the plumbing, not knowledge.", icon=":material/casino:")

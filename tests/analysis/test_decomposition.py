@@ -100,6 +100,16 @@ def test_an_edited_trace_still_adds_up():
     np.testing.assert_allclose(blame.terms.sum(axis=1), blame.similarity, atol=1e-10)
 
 
+def test_half_precision_names_what_rounding_loses():
+    model = load_model("toy", device="cpu", precision="bf16")
+    trace, text = _case(model, images=1)
+    blame = decompose(trace, text, METHODS["clip"])
+    assert blame.labels[-1] == "rounding"
+    np.testing.assert_allclose(blame.terms.sum(axis=1), blame.similarity, atol=1e-4)
+    assert 0 < np.abs(blame.terms[:, -1]).max() < 0.02
+    assert "rounding" not in decompose(*_case(tiny_model("tiny-vit")), METHODS["clip"]).labels
+
+
 def test_what_has_no_meaning_is_refused():
     model = tiny_model("tiny-rn")
     trace, text = _case(model)

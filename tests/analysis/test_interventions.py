@@ -105,6 +105,12 @@ def test_what_cannot_be_removed_is_named(component, how, message):
         ablate(_case("tiny-vit")[2], component, how)
 
 
+def test_a_head_of_an_edited_attention_output_is_refused():
+    edited = ablate(_case("tiny-vit")[2], Component("attention", 1))
+    with pytest.raises(ValueError, match=r"'a1\.h0' was edited before"):
+        ablate(edited, Component("head", 1, 0))
+
+
 def test_one_image_and_one_text():
     _, _, trace, text, region = _case("tiny-vit")
     with pytest.raises(ValueError, match="one image and one text, but got 1 and 2"):

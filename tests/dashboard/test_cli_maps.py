@@ -286,7 +286,7 @@ def test_a_real_ctrl_c(tmp_path):
         assert process.poll() is None and time.monotonic() < deadline, "ended before the first image"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=150)[1]
     assert process.returncode == 130
     assert "Interrupted: " in stderr and "Traceback" not in stderr
     for path in out.iterdir():
