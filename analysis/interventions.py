@@ -5,7 +5,7 @@ taken over the patches of the same image, so that a component keeps its level an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -97,10 +97,9 @@ def _check(trace: Trace, component: Component) -> None:
 
 def _head_out(trace: Trace, component: Component) -> Tensor:
     """What one head writes to the residual stream, (b, tokens, w)."""
-    block, record = trace.tower.blocks[component.block], trace.block(component.block)
-    heads_out = torch.zeros_like(record.v)
-    heads_out[:, component.head] = attend("qk", record.projections)[:, component.head]
-    return block.merge(heads_out) - block.head_bias()
+    p, one = trace.block(component.block).projections, slice(component.head, component.head + 1)
+    head_out = attend("qk", replace(p, q=p.q[:, one], k=p.k[:, one], v=p.v[:, one]))[:, 0]  # (b, tokens, d)
+    return trace.tower.blocks[component.block].merge_head(head_out, component.head)
 
 
 def _removed(total: Tensor, part: Tensor, how: str, prefix: int) -> Tensor:

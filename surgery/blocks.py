@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import open_clip.transformer as oct
-import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention
 from timm.models.vision_transformer import Block as TimmBlock
@@ -54,10 +53,10 @@ class Block:
         """Attention output a_l (b, n, w) from per-head outputs (b, heads, n, d): output projection and layer scale."""
         return self.ls_1(self.out_proj(heads_out.transpose(1, 2).flatten(2)))
 
-    def split_heads(self, heads_out: Tensor) -> Tensor:
-        """What every head adds to a_l, without the output bias: (b, heads, n, d) -> (b, heads, n, w)."""
-        weight = self.out_proj.weight.unflatten(1, (self.heads, -1))  # (w, heads, d)
-        return self.ls_1(torch.einsum("bhnd,whd->bhnw", heads_out, weight))
+    def merge_head(self, head_out: Tensor, head: int) -> Tensor:
+        """What one head adds to a_l, without the output bias: (b, n, d) -> (b, n, w)."""
+        d = head_out.shape[-1]
+        return self.ls_1(head_out @ self.out_proj.weight[:, head * d : (head + 1) * d].mT)
 
     def head_bias(self) -> Tensor:
         """The bias of the output projection as it reaches the residual stream, (w,)."""
