@@ -92,7 +92,7 @@ def run_network(options: argparse.Namespace, machine: str) -> None:
     rows = network_rows(bench, options.repeats, clock, options.only)
     if not options.no_memory and options.only in "memory":
         rows = chain(rows, memory_rows(options.device))
-    machine += ", CPU time" if options.busy else ""
+    machine += ", CPU time of one thread" if options.busy else ""
     print_table(rows, f"ViT-B-16 at 224 px, batch 1, {bench.model.dtype}; {machine}", options.markdown)
 
 

@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 MIB = 2**20
 MIN_REPEATS = 3
+LONG_MS = 10_000
+"""A pair of runs that takes longer needs no warm-up: its first run counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,15 @@ def compare(
     Args:
         subject, reference: what to run; results are thrown away.
         device: "cpu" or "cuda", which is waited for.
-        repeats: the most timed runs of each, after one that is not timed.
+        repeats: the most timed runs of each, after one that is not timed (see `LONG_MS`).
         budget_s: no further repeat is begun after so many seconds, except to reach 3.
         clock: in seconds; `time.process_time` leaves out what the machine does for others.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    functions = (subject, reference)
-    for function in functions:
-        _run_ms(function, device, clock)
+    functions, times = (subject, reference), ([], [])
     start = time.perf_counter()
+    first = [_run_ms(function, device, clock) for function in functions]
+    if sum(first) > LONG_MS:
+        times = tuple([elapsed_ms] for elapsed_ms in first)
     while len(times[0]) < repeats and (len(times[0]) < MIN_REPEATS or time.perf_counter() - start < budget_s):
         for which in (0, 1) if len(times[0]) % 2 else (1, 0):
             times[which].append(_run_ms(functions[which], device, clock))
