@@ -63,16 +63,22 @@ def open_page(page: Page, url: str, path: str = "", **query: str | list[str]) ->
 
 
 def wait_until_idle(page: Page) -> None:
-    """Waits until the server has run the script and the browser has drawn what came back, and stays so for a moment."""
+    """Waits until the server has run the script and the browser has drawn what came back, and stays so for a moment.
+
+    A page without a title has not begun; a component or chart without content is still being drawn.
+    """
     page.wait_for_selector('[data-testid="stApp"]', timeout=WAIT_MS)
     page.wait_for_function(
         """() => {
             const app = document.querySelector('[data-testid="stApp"]');
-            const has = (...names) => names.some((name) => document.querySelector(name));
-            const busy = has('[data-testid="stSpinner"]', '[data-testid="stAppSkeleton"]', '[data-stale="true"]');
-            const drawn = has('[data-testid="stMain"] [data-testid="stVerticalBlock"]');
+            const all = (name) => [...document.querySelectorAll(`[data-testid="${name}"]`)];
+            const busy = all('stSpinner').length || all('stAppSkeleton').length || all('stSkeleton').length
+                || document.querySelector('[data-stale="true"]');
+            const titled = document.querySelector('[data-testid="stMain"] [data-testid="stHeading"]');
+            const drawn = all('stBidiComponentIsolated').every((n) => n.shadowRoot?.querySelector('button, canvas, img'))
+                && all('stPlotlyChart').every((n) => n.querySelector('.main-svg'));
             const idle = app?.dataset.testScriptState === 'notRunning'
-                && app?.dataset.testConnectionState === 'CONNECTED' && drawn && !busy;
+                && app?.dataset.testConnectionState === 'CONNECTED' && titled && drawn && !busy;
             if (!idle) window.idleSince = undefined;
             else window.idleSince ??= performance.now();
             return idle && performance.now() - window.idleSince > 350;
