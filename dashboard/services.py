@@ -18,7 +18,6 @@ Functions raise ValueError, OSError or `MissingImage`; `panels.page` shows them.
 """
 
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from data.images import LoadedImage
 from data.samples import SAMPLES, Sample, load_sample
 from surgery import Method, Model, Trace, class_probabilities, dense_features, feature_surgery, load_model, similarity
 from surgery.dense import DenseFeatures, fit_method
-from surgery.words import PromptCutWarning
+from surgery.words import prompt_cut
 
 MAX_MODELS = 3
 MAX_TRACES = 6
@@ -308,11 +307,10 @@ def _checked_text(case: Case, texts: tuple[str, ...] | None) -> _Text:
 
 @cached(max_entries=MAX_FEATURES)
 def _text(key: TextKey, _case: Case) -> _Text:
-    with model_lock(_case), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PromptCutWarning)
+    with model_lock(_case):
         features = model(_case).encode_text(list(key.texts), templates=key.templates)
-    cut = (str(entry.message) for entry in caught if issubclass(entry.category, PromptCutWarning))
-    return _Text(features, tuple(dict.fromkeys(cut)))
+    cuts = (prompt_cut(model(_case), text, key.templates) for text in dict.fromkeys(key.texts))
+    return _Text(features, tuple(str(cut) for cut in cuts if cut is not None))
 
 
 def maps(case: Case, method: str | Method, surgery: bool | None = None) -> Maps:

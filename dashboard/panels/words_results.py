@@ -1,6 +1,5 @@
 """What the Words page shows as plain arrays: one value per unit of the caption, for the image and for every patch."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from dashboard import services
 from dashboard.case import Case, method_of
 from surgery import Method
 from surgery.dense import fit_method
-from surgery.words import PromptCutWarning
+from surgery.words import prompt_cut
 
 MAX_RESULTS = 64
 START, END = "[start]", "[end]"
@@ -96,22 +95,21 @@ def _key(case: Case) -> WordsKey:
 @services.cached(max_entries=MAX_RESULTS)
 def _word_values(key: WordsKey, measure: str, _case: Case) -> WordValues:
     loaded, features = services.model(_case), services.features(_case, method_of(_case, _case.method_a))
-    with services.model_lock(_case), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PromptCutWarning)
+    with services.model_lock(_case):
         if measure == "left_out":
             found = values_left_out(leave_one_word_out(loaded, features, key.caption))
         else:
             relevance = compute_token_relevance(loaded, features, key.caption, remove_redundancy=measure == "tokens")
             found = values_of_tokens(relevance, measure)
-    said = dict.fromkeys(str(entry.message) for entry in caught if issubclass(entry.category, PromptCutWarning))
-    return WordValues(found.caption, found.units, found.image, found.patches, measure, tuple(said))
+    cut = prompt_cut(loaded, key.caption)
+    said = () if cut is None else (str(cut),)
+    return WordValues(found.caption, found.units, found.image, found.patches, measure, said)
 
 
 @services.cached(max_entries=MAX_RESULTS)
 def _gradients(key: WordsKey, _case: Case) -> TokenGradients:
     features = services.features(_case, method_of(_case, _case.method_a))
-    with services.model_lock(_case), warnings.catch_warnings():
-        warnings.simplefilter("ignore", PromptCutWarning)  # the page has said so
+    with services.model_lock(_case):
         return integrated_gradients(services.model(_case), features, key.caption)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -151,6 +152,20 @@ def test_a_download_shows_how_far_it_is(fresh: None, monkeypatch, open_app) -> N
     app = open_app(replace(CASE, model="ViT-B-32", weights="laion2b_e16"))
     assert not app.exception and not app.error
     assert any("Downloading ViT" in text and "MB" in text for text in said)
+
+
+@pytest.mark.filterwarnings("ignore::surgery.words.PromptCutWarning")
+def test_a_cut_prompt_is_told_whatever_others_do_with_warnings(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode_text, others = Model.encode_text, warnings.catch_warnings()
+
+    def while_others_stop_listening(self: Model, *arguments: object, **options: object) -> torch.Tensor:
+        others.__exit__(None, None, None)
+        return encode_text(self, *arguments, **options)
+
+    monkeypatch.setattr(Model, "encode_text", while_others_stop_listening)
+    others.__enter__()
+    said = services.text_warnings(CASE, ("dog " * 40, "grass", "dog " * 40))
+    assert len(said) == 1 and "was cut" in said[0]
 
 
 def test_an_image_of_another_session_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

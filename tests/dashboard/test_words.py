@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from analysis import leave_one_word_out
 from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.words import MATRIX_CURVE, patch_order, plot_word_bars, plot_word_matrix
+from dashboard.panels import words_results
 from dashboard.panels.words import gradients_note
 from dashboard.panels.words_exports import python_words, words_json, words_npz, words_png, words_table
 from dashboard.panels.words_line import shade_limit, words_payload
@@ -49,6 +51,7 @@ def test_the_shown_word_is_the_chosen_one_else_the_most_relevant() -> None:
     assert chosen_unit(Case(word=999), values) == chosen_unit(CASE, values)
 
 
+@pytest.mark.filterwarnings("ignore::surgery.words.PromptCutWarning")
 def test_the_line_marks_what_has_no_value_and_what_was_cut() -> None:
     case = Case(image="toy-2", caption=" ".join(["a red circle on grass"] * 8))
     values = word_values(case, "left_out")
@@ -57,6 +60,29 @@ def test_the_line_marks_what_has_no_value_and_what_was_cut() -> None:
     assert len(values.warnings) == 1 and "was cut" in values.warnings[0]
     assert case.caption.endswith(sent["tail"]) and sent["tail"]
     assert max(abs(unit["value"]) for unit in sent["units"][1:-1]) <= sent["limit"]
+
+
+def test_warnings_of_the_process_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple] = []
+
+    def looking(name: str):
+        compute = getattr(words_results, name)
+
+        def look(*arguments: object, **options: object):
+            seen.append((warnings.showwarning, list(warnings.filters)))
+            return compute(*arguments, **options)
+
+        monkeypatch.setattr(words_results, name, look)
+
+    for name in ("leave_one_word_out", "compute_token_relevance", "integrated_gradients"):
+        looking(name)
+    words_results._word_values.clear()
+    words_results._gradients.clear()
+    outside = (warnings.showwarning, list(warnings.filters))
+    for measure in ("left_out", "tokens"):
+        word_values(CASE, measure)
+    words_gradients(CASE)
+    assert seen == [outside] * 3
 
 
 def test_bars_hold_every_series_and_escape_words() -> None:
