@@ -31,6 +31,9 @@ def python_case(case: Case, trace: bool = True) -> Script:
     """`model`, `image` (PIL), `text` (t, d), and where wanted `trace`; `region` where the case has one."""
     imports = ["from surgery import load_model"]
     body = [_model(case)]
+    if case.weights == RANDOM:
+        imports.append("import torch")
+        body.insert(0, "torch.manual_seed(0)  # as the dashboard draws random weights")
     if case.upload is None:
         imports.append("from data.samples import load_sample")
         body += [f"sample = load_sample({case.image!r})", "image = sample.image.to_pil()"]
@@ -63,7 +66,7 @@ def _model(case: Case) -> str:
     if case.model.startswith("local:"):
         return f"model = load_model('path/to/{case.model.removeprefix('local:')}')"
     if case.weights == RANDOM:
-        return f"model = load_model({case.model!r}, pretrained=None)  # random weights, torch.manual_seed(0) before"
+        return f"model = load_model({case.model!r}, pretrained=None)"
     weights = f", pretrained={case.weights!r}" if case.weights else ""
     return f"model = load_model({case.model!r}{weights})"
 

@@ -23,6 +23,7 @@ CASES = {
     "surgery": Case(image="toy-1", prompts=SCENE.prompts, methods=("clip",), feature_surgery=True, templates="photo"),
     "larger": Case(image="toy-1", prompts=("grass",), methods=("clip_surgery", "gem"), size=168),
     "box": Case(image="toy-1", prompts=("grass",), methods=("clip",), region="box:10,20,120,160"),
+    "random weights": Case(model="ViT-S-32-alt", weights="random", image="toy-1", prompts=("grass", "sand")),
     "polygon": Case(image="toy-1", prompts=("grass",), methods=("clip",), region="polygon:10,20,120,20,120,160"),
 }
 
