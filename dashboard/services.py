@@ -19,7 +19,6 @@ Functions raise ValueError, OSError or `MissingImage`; `panels.page` shows them.
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,7 @@ from torch import Tensor
 from analysis.regions import Region
 from dashboard import catalogue, state
 from dashboard.case import RANDOM, Case, method_of
+from dashboard.loading import Loads
 from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
 from data.images import LoadedImage
@@ -111,8 +111,8 @@ _on_cpu: set[tuple[str, str]] = set()
 """(name, weights) of models that ran out of GPU memory in this process and stay on the CPU from then on."""
 
 
-_seeding = threading.Lock()
-"""Held while random weights are drawn, so that the same architecture has the same weights in every session."""
+_loads = Loads()
+"""Random weights are drawn alone, so that the same architecture has the same weights in every session."""
 
 
 def cached(max_entries: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -146,9 +146,7 @@ def model_lock(case: Case) -> threading.RLock:
 @cached(max_entries=MAX_MODELS)
 def _resident(key: ModelKey) -> _Resident:
     name, pretrained = catalogue.source_of(key.name, key.weights)
-    with _seeding if key.weights == RANDOM else nullcontext():
-        if key.weights == RANDOM:
-            torch.manual_seed(0)
+    with _loads.seeded() if key.weights == RANDOM else _loads.side_by_side():
         return _Resident(load_model(name, pretrained, device=key.device, precision=key.precision))
 
 

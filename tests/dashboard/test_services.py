@@ -1,7 +1,7 @@
 """Caches and fallbacks: the network runs once per image, memory runs out gently, threads get the serial answer."""
 
 import shutil
-import time
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +14,7 @@ import torch
 
 from dashboard import catalogue, services, state
 from dashboard.case import Case
+from dashboard.jobs import Job, Stopped
 from dashboard.services import MissingImage
 from surgery import METHODS, Method, Model, encode_dense, feature_surgery, load_model
 from surgery.weights import TOY_FOLDER
@@ -109,6 +110,33 @@ def test_random_weights_are_the_same_for_everyone(fresh: None) -> None:
     np.testing.assert_array_equal(services.maps(case, "clip").patches, first)
 
 
+def test_a_model_that_is_loaded_meanwhile_leaves_random_weights_as_they_are(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        expected = load_model("ViT-S-32-alt").clip.state_dict()
+    others: list[threading.Thread] = []
+
+    def while_another_begins(name: str, pretrained: str | None, **options: object) -> Model:
+        if name != "toy":
+            others.append(threading.Thread(target=services.model, args=(CASE,)))
+            others[0].start()
+            others[0].join(timeout=1)  # where it need not wait, it ends here
+        return load_model(name, pretrained, **options)
+
+    monkeypatch.setattr(services, "load_model", while_another_begins)
+    found = services.model(Case(model="ViT-S-32-alt", weights="random")).clip.state_dict()
+    others[0].join()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_random_weights_leave_the_generator_of_the_process_as_it_is(fresh: None) -> None:
+    before = torch.random.get_rng_state()
+    services.model(Case(model="ViT-S-32-alt", weights="random"))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_when_gpu_memory_runs_out_the_model_moves_to_the_cpu(fresh: None, monkeypatch, open_app) -> None:
     trace = Model.trace
 
@@ -135,26 +163,37 @@ def test_memory_that_runs_out_again_is_told(fresh: None, monkeypatch, open_app) 
     assert any("smaller model or input size" in error.value for error in app.error)
 
 
-def test_a_download_shows_how_far_it_is(fresh: None, monkeypatch, open_app) -> None:
-    said: list[str] = []
+def test_a_stopped_download_is_offered_again(fresh: None, monkeypatch, open_app) -> None:
+    def stopped(*_: object):
+        def work(job: Job[None]) -> None:
+            state.forbid_download("ViT-B-32", "laion2b_e16")
+            raise Stopped
 
-    def slow_load(name: str, pretrained: str | None, **options: object) -> Model:
-        time.sleep(0.7)
-        return load_model("toy")
+        return work
 
-    def bar(share: float, text: str | None = None):
-        said.append(text or "")
-        return type("Bar", (), {"progress": staticmethod(bar), "empty": staticmethod(lambda: None)})
+    allowed = {True}
+    monkeypatch.setattr("dashboard.panels.page.download", stopped)
+    monkeypatch.setattr(state, "forbid_download", lambda *_: allowed.clear())
+    monkeypatch.setattr(state, "download_allowed", lambda *_: bool(allowed))
+    app = open_app(replace(CASE, model="ViT-B-32", weights="laion2b_e16"))
+    assert not app.exception and not app.error and not allowed
+    assert "Download them" in [button.label for button in app.button]
 
-    monkeypatch.setattr(services, "load_model", slow_load)
-    monkeypatch.setattr("dashboard.panels.page.st.progress", bar)
+
+def test_after_a_download_the_model_is_loaded(fresh: None, monkeypatch, open_app) -> None:
+    done: list[tuple] = []
+
+    def at_once(*what: object):
+        return lambda job: done.append(what)
+
+    monkeypatch.setattr("dashboard.panels.page.download", at_once)
+    monkeypatch.setattr(services, "load_model", lambda *_, **__: load_model("toy"))
     monkeypatch.setattr(state, "download_allowed", lambda model, weights: True)
     app = open_app(replace(CASE, model="ViT-B-32", weights="laion2b_e16"))
-    assert not app.exception and not app.error
-    assert any("Downloading ViT" in text and "MB" in text for text in said)
+    assert not app.exception and not app.error and component_data(app, "clip_theatre_map_view")
+    assert done == [("ViT-B-32", "laion2b_e16", 605)]
 
 
-@pytest.mark.filterwarnings("ignore::surgery.words.PromptCutWarning")
 def test_a_cut_prompt_is_told_whatever_others_do_with_warnings(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     encode_text, others = Model.encode_text, warnings.catch_warnings()
 
