@@ -10,6 +10,7 @@ Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", arX
 implementation. The gradient is taken at the embeddings themselves, so no hook is set and the model is left as it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from surgery.words import tokenize, warn_if_cut
 
 PADDING_ID = 0
 """What CLIP's tokenizer fills a short text up with."""
-STEPS_A_BATCH = 16
+STEPS_A_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,7 @@ def integrated_gradients(
     region: Region | None = None,
     image: int = 0,
     steps: int = 32,
+    on_step: Callable[[int], None] = lambda done: None,
 ) -> TokenGradients:
     """Integrated gradients over the token embeddings of a caption.
 
@@ -80,6 +82,7 @@ def integrated_gradients(
             foreground minus over the background.
         image: which image of the batch.
         steps: points of the integral (Gauss-Legendre), >= 2.
+        on_step: called before every few points with the number done so far; what it raises ends the integration.
 
     Raises:
         ValueError: the text tower gives its tokens no feature of their own, fewer than 2 steps, no such image, or a
@@ -97,7 +100,7 @@ def integrated_gradients(
     read = read_caption(model, caption)
     direction = _direction(features, region, image)
     whole, padded = _embeddings(model, tower, read)
-    relevance, value, baseline = _integrate(tower, direction, whole, padded, steps)
+    relevance, value, baseline = _integrate(tower, direction, whole, padded, steps, on_step)
     tokens = relevance.float().cpu().numpy()
     return TokenGradients(
         caption=read,
@@ -134,7 +137,7 @@ def _embeddings(model: Model, tower: TextTower, caption: Caption) -> tuple[Tenso
 
 
 def _integrate(
-    tower: TextTower, direction: Tensor, whole: Tensor, padded: Tensor, steps: int
+    tower: TextTower, direction: Tensor, whole: Tensor, padded: Tensor, steps: int, on_step: Callable[[int], None]
 ) -> tuple[Tensor, float, float]:
     """Relevance (k,) of the tokens, and f at both ends of the path."""
     from captum.attr import IntegratedGradients  # imported here: it loads matplotlib, which takes a second
@@ -147,8 +150,16 @@ def _integrate(
         )  # (n, k, w) -> (n, d): the end token is last
         return F.normalize(features.to(direction), dim=-1) @ direction
 
+    done = 0
+
+    def counted(embeddings: Tensor) -> Tensor:
+        nonlocal done
+        on_step(done)
+        done += len(embeddings)
+        return f(embeddings)
+
     with torch.enable_grad():
-        relevance = IntegratedGradients(f).attribute(
+        relevance = IntegratedGradients(counted).attribute(
             whole, padded, n_steps=steps, internal_batch_size=min(steps, STEPS_A_BATCH)
         )
     with torch.no_grad():

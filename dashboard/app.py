@@ -1,17 +1,13 @@
 """The dashboard around the pages: address, sidebar, navigation."""
 
-import gc
-
 import streamlit as st
 
 from dashboard import state
+from dashboard.jobs import freeze_imports
 from dashboard.pages import PAGES
 from dashboard.panels.sidebar import default_case, render_sidebar
 
-# Streamlit collects garbage after every run, and PyTorch alone has half a million objects to look through: 260 ms in which
-# nothing is sent. What has been imported by now stays, so it is not looked at again.
-gc.collect()
-gc.freeze()
+freeze_imports()
 
 # More room for plots than Streamlit leaves; no visitor's text in it.
 COMPACT = """<style>

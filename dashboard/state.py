@@ -140,6 +140,11 @@ def allow_download(model: str, weights: str) -> None:
     st.session_state[ALLOWED] |= {(model, weights)}
 
 
+def forbid_download(model: str, weights: str) -> None:
+    """The visitor has stopped the download of these weights."""
+    st.session_state[ALLOWED] -= {(model, weights)}
+
+
 def download_allowed(model: str, weights: str) -> bool:
     """Whether the visitor agreed to download these weights."""
     return (model, weights) in st.session_state[ALLOWED]

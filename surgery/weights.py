@@ -174,9 +174,30 @@ def _needs_quick_gelu(architecture: str, tag: str) -> bool:
 def _downloaded(name: str, tag: str | None, quick_gelu: bool) -> nn.Module:
     """Weights from open_clip's cache, or downloaded into it."""
     _refuse_unsupported(name)
+    with _what_is_missing(name, tag):
+        return open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
+
+
+def download_weights(name: str, tag: str) -> None:
+    """Brings weights into open_clip's cache, where `load_model` finds them, and builds nothing.
+
+    Args:
+        name: architecture.
+        tag: one of its tags.
+
+    Raises:
+        FileNotFoundError: they cannot be downloaded.
+    """
+    with _what_is_missing(name, tag):
+        open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
+
+
+@contextmanager
+def _what_is_missing(name: str, tag: str | None) -> Iterator[None]:
+    """Around a download: quiet, no waiting where there is no network, and an error that says what else can be done."""
     try:
         with _quiet(), _offline_where_unreachable():
-            return open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
+            yield
     except Exception as error:
         what = f"weights {tag!r} of {name}" if tag else f"weights of {name}"
         instead = (

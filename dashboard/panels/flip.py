@@ -1,6 +1,7 @@
 """The Flip page: is the map flipped, where does its sign turn, who writes it, and what happens without that part?"""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from dashboard import catalogue, events, services, state
 from dashboard.case import CUSTOM, Case, describe_method, examinable_prompts, examined_prompt, method_title
 from dashboard.figures import flip as figures
 from dashboard.figures import shared_limit
+from dashboard.jobs import Job, Stopped
 from dashboard.panels import flip_results as results
 from dashboard.panels.chart import render_figure
 from dashboard.panels.flip_exports import flip_exports
@@ -20,6 +22,7 @@ from dashboard.panels.maps import region_note
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.page import Exports
 from dashboard.panels.texts import plain
+from dashboard.panels.work import is_under_way, watch
 from dashboard.regions import outline_path
 
 HELP = """
@@ -213,8 +216,7 @@ def _render_components(case: Case, report: FlipReport, chosen: Component | None)
 
 def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -> FlipReport:
     if case.model in AUTOMATIC:
-        for _ in results.iterate_removals(case, heads=False):
-            pass
+        results.removal_of_all(case, heads=False)(Job())
         report = results.flip_report(case)
     parts = [found.component for found in report.interventions]
     render_figure(
@@ -226,19 +228,14 @@ def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -
 
 
 def _render_removal_buttons(case: Case) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for heads, words in ((False, "attention output and MLP"), (True, "head and MLP")):
-            missing = len(results.missing_removals(case, heads))
-            if not missing:
-                continue
-            label = f"Remove every {words}: {missing} re-runs"
-            if st.button(label, key=f"flip remove {words}", help="Can be stopped; what is done is kept."):
-                st.button("Stop", key="flip stop", icon=":material/stop_circle:")
-                _run_removals(case, heads)
-
-
-def _run_removals(case: Case, heads: bool) -> None:
-    bar = st.progress(0.0, "Removing one component after the other …")
-    for done, total in results.iterate_removals(case, heads):
-        bar.progress(done / total, f"Removed {done} of {total} components")
-    st.rerun()
+    for heads, words in ((False, "attention output and MLP"), (True, "head and MLP")):
+        missing = len(results.missing_removals(case, heads))
+        if not missing:
+            continue
+        key, title = results.removal_key(case, heads), f"Removing every {words}"
+        label = f"Remove every {words}: {missing} re-runs"
+        asked = st.button(label, key=f"flip remove {words}", help="Can be stopped; what is done is kept.")
+        if asked or is_under_way(key, title):
+            with suppress(Stopped):
+                watch(key, title, results.removal_of_all(case, heads))
+            st.rerun()

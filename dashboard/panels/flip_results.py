@@ -1,10 +1,11 @@
 """What the Flip page computes: report, chosen component, its map, and the map without it. All of it is cached."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from analysis import contrast, flip_auc, score_contrast
 from analysis.decomposition import Blame, Component
@@ -12,8 +13,9 @@ from analysis.flips import FlipReport, MethodReading, examine
 from analysis.interventions import KINDS, Intervention, ablate, components_of
 from dashboard import services
 from dashboard.case import CUSTOM, Case, examined_prompt
+from dashboard.jobs import Job
 from dashboard.services import TextKey, TraceKey
-from surgery import METHODS, Method, dense_features, similarity, usable_methods
+from surgery import METHODS, Method, Trace, dense_features, similarity, usable_methods
 
 _LABEL = re.compile(r"(?P<letter>[am])(?P<block>\d+)(?:\.(?:h(?P<head>\d+)|(?P<bias>bias)))?")
 
@@ -131,9 +133,13 @@ def map_without(case: Case, part: Component) -> np.ndarray:
     if part not in store:
         trace, feature = services.trace(case), services.text(case, texts.texts)
         with services.model_lock(case):
-            changed = dense_features(ablate(trace, part), METHODS["clip"])
-        store[part] = similarity(changed, feature).patches[0, :, :, 0].cpu().numpy()
+            store[part] = _map_without(trace, feature, part)
     return store[part]
+
+
+def _map_without(trace: Trace, feature: Tensor, part: Component) -> np.ndarray:
+    changed = dense_features(ablate(trace, part), METHODS["clip"])
+    return similarity(changed, feature).patches[0, :, :, 0].cpu().numpy()
 
 
 def missing_removals(case: Case, heads: bool) -> list[Component]:
@@ -142,12 +148,34 @@ def missing_removals(case: Case, heads: bool) -> list[Component]:
     return [part for part in removable(case, heads) if part not in done]
 
 
-def iterate_removals(case: Case, heads: bool) -> Iterator[tuple[int, int]]:
-    """Computes what is missing, one component a step; yields how many of how many are done."""
-    missing = missing_removals(case, heads)
-    for index, part in enumerate(missing, start=1):
-        map_without(case, part)
-        yield index, len(missing)
+@dataclass(frozen=True, slots=True)
+class RemovalKey:
+    """The removals of one case in the caches."""
+
+    trace: TraceKey
+    texts: TextKey
+    heads: bool
+
+
+def removal_key(case: Case, heads: bool) -> RemovalKey:
+    """What the removals depend on."""
+    return RemovalKey(services.trace_key(case), services.text_key(case, (examined_prompt(case),)), heads)
+
+
+def removal_of_all(case: Case, heads: bool) -> Callable[[Job[int]], int]:
+    """Work: the map without each component, what is missing only; returns how many were. What is done stays."""
+    key, missing, lock = removal_key(case, heads), missing_removals(case, heads), services.model_lock(case)
+    trace, feature = services.trace(case), services.text(case, key.texts.texts)
+    store = _removed_store(key.trace, key.texts)
+
+    def work(job: Job[int]) -> int:
+        for index, part in enumerate(missing, start=1):
+            with lock:
+                store[part] = _map_without(trace, feature, part)
+            job.report(index / len(missing), f"{index} of {len(missing)} components")
+        return len(missing)
+
+    return work
 
 
 def _intervention(report: FlipReport, part: Component, values: np.ndarray) -> Intervention:

@@ -15,7 +15,7 @@ from dashboard.figures.layers import plot_entropy, plot_streams
 from dashboard.panels.chart import render_figure
 from dashboard.panels.layers_exports import layers_exports
 from dashboard.panels.layers_results import LayerMeasures, layer_measures
-from dashboard.panels.layers_sweep import render_sweep
+from dashboard.panels.layers_sweep import render_lines, render_sweep
 from dashboard.panels.page import Exports, guarded
 from dashboard.regions import outline_path
 from dashboard.services import TraceKey
@@ -49,7 +49,7 @@ def render_layers(case: Case) -> Exports:
             "The image tower of this model is a ResNet: its attention pool is the only block. It has no residual "
             "stream, no MLP and no alpha to sweep; what is left is shown."
         )
-    guarded(case, render_sweep)
+    place = guarded(case, render_sweep)
     frobenius = _render_norm_choice()
     _render_streams(measures.norms, case, "layers norms", frobenius)
     st.caption(
@@ -62,7 +62,11 @@ def render_layers(case: Case) -> Exports:
         _render_entropy(measures, case)
     with outliers:
         _render_outliers(measures.norms, case)
-    return layers_exports(case, measures)
+    table = None
+    if place is not None:
+        with place:
+            table = guarded(case, render_lines)
+    return layers_exports(case, measures, table)
 
 
 def _render_norm_choice() -> bool:

@@ -13,22 +13,21 @@ from analysis.norms import StreamMeasure
 from dashboard.case import Case, describe_image, describe_model, examined_prompt
 from dashboard.figures.layers import GROUP_TITLES, STREAM_TITLES
 from dashboard.figures.theme import GROUP_COLOURS
-from dashboard.panels.layers_results import LayerMeasures, alpha_table, can_be_swept, sweep_grid
+from dashboard.panels.layers_results import LayerMeasures, can_be_swept, sweep_grid
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import join, python_case
 
 
-def layers_exports(case: Case, measures: LayerMeasures) -> Exports:
-    """The exports of the page; files are made when they are asked for."""
+def layers_exports(case: Case, measures: LayerMeasures, sweep: pd.DataFrame | None) -> Exports:
+    """The exports of the page, with the alpha sweep where there is one; files are made when they are asked for."""
     files = {
         "PNG, norms and cosines": File("layers.png", lambda: layers_png(case, measures)),
         "CSV, a row a block": File("layers.csv", lambda: layers_table(measures).to_csv(index=False).encode()),
         "NPZ, all arrays": File("layers.npz", lambda: layers_npz(measures)),
         "JSON, settings and means": File("layers.json", lambda: layers_json(case, measures)),
     }
-    if can_be_swept(case):
-        table = alpha_table(case)
-        files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: table.to_csv(index=False).encode())
+    if sweep is not None:
+        files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: sweep.to_csv(index=False).encode())
     return Exports(python=python_layers(case), files=files)
 
 

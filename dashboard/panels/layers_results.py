@@ -1,15 +1,17 @@
 """What the Layers page computes: norms, cosines, entropy and the alpha sweep of one image. All of it is cached."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from analysis import contrast
 from analysis.norms import Entropy, StreamMeasure, compute_cosine_to_cls, compute_entropy, compute_norms
-from analysis.sweep import SweepGrid, measure_trace, sweep_table
+from analysis.sweep import SweepGrid, SweepRow, measure_trace, sweep_table
 from dashboard import services
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures.layers import KIND_ORDER, SweepPoint
+from dashboard.jobs import Job, locked
 from dashboard.services import TextKey, TraceKey
 from surgery import Method
 
@@ -60,32 +62,44 @@ def can_be_swept(case: Case) -> bool:
     return services.model(case).tower.has_residual and bool(case.region and examinable_prompts(case))
 
 
-def alpha_table(case: Case) -> pd.DataFrame:
-    """The alpha sweep of the examined prompt over the case's region, as `analysis.sweep.sweep_table` writes it.
+@dataclass(frozen=True, slots=True)
+class SweepKey:
+    """An alpha sweep in the caches."""
+
+    trace: TraceKey
+    texts: TextKey
+    region: str
+    grid: SweepGrid
+
+
+def sweep_key(case: Case) -> SweepKey:
+    """What the alpha sweep of the case depends on."""
+    trace = services.trace_key(case, case.custom.position_interpolation)
+    return SweepKey(trace, services.text_key(case, (examined_prompt(case),)), case.region, sweep_grid(case))
+
+
+def alpha_sweep(case: Case) -> Callable[[Job[pd.DataFrame]], pd.DataFrame]:
+    """Work: the alpha sweep of the examined prompt over the case's region, as `analysis.sweep.sweep_table` writes it.
 
     Raises:
         ValueError: the case has no region, or the tower no residual.
     """
-    key = services.trace_key(case, case.custom.position_interpolation)
-    return _sweep(key, services.text_key(case, (examined_prompt(case),)), case.region, sweep_grid(case), case)
-
-
-@services.cached(max_entries=16)
-def _sweep(key: TraceKey, texts: TextKey, region: str, grid: SweepGrid, _case: Case) -> pd.DataFrame:
-    found = services.region(_case)
+    key, found = sweep_key(case), services.region(case)
     if found is None:
         raise ValueError("Expected region to be set, but got none")
-    trace, text = services.trace(_case, key.interpolation), services.text(_case, texts.texts)
-    with services.model_lock(_case):
-        rows = measure_trace(
-            trace,
-            grid.methods(trace.tower),
-            text,
-            {texts.texts[0]: found},
-            image=_case.image,
-            templates=texts.templates,
-        )
+    trace, text = services.trace(case, key.trace.interpolation), services.text(case, key.texts.texts)
+    methods, lock = key.grid.methods(trace.tower), services.model_lock(case)
+    regions = {key.texts.texts[0]: found}
+
+    def work(job: Job[pd.DataFrame]) -> pd.DataFrame:
+        rows: list[SweepRow] = []
+        steps = measure_trace(trace, methods, text, regions, image=case.image, templates=key.texts.templates)
+        for row in locked(lock, steps):
+            rows.append(row)
+            job.report(len(rows) / len(methods), f"{len(rows)} of {len(methods)} points")
         return sweep_table(rows)
+
+    return work
 
 
 def slider_maps(case: Case) -> dict[str, services.Maps]:

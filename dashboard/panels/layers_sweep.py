@@ -1,26 +1,29 @@
-"""The alpha sweep of the Layers page: one fragment with sliders, lines and the map at the slider, moved together."""
+"""The alpha sweep of the Layers page: sliders, the map at the slider, and the lines."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import events, services, state
 from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt
 from dashboard.figures import shared_limit
 from dashboard.figures.layers import plot_alpha_sweep
 from dashboard.panels.chart import render_figure
-from dashboard.panels.layers_results import alpha_table, slider_maps, slider_point
+from dashboard.panels.layers_results import alpha_sweep, slider_maps, slider_point, sweep_key
 from dashboard.panels.map_controls import render_custom
 from dashboard.panels.maps import region_note
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.work import work_through
 from dashboard.regions import outline_path
 
 
-def render_sweep(case: Case) -> None:
-    """Sliders, the sweep, and the maps at the slider."""
+def render_sweep(case: Case) -> DeltaGenerator:
+    """Sliders and the maps at the slider; the place for the lines, which take longest, is left to `render_lines`."""
     st.subheader("Alpha sweep: how strongly does the residual speak?", anchor=False)
     text = examined_prompt(case)
     st.selectbox(
@@ -29,36 +32,34 @@ def render_sweep(case: Case) -> None:
         width=320,
         **state.widget("layers prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
     )
-    _render_linked(case)
-
-
-def _render_linked(case: Case) -> None:
     render_custom(case, services.model(case))
-    maps = slider_maps(case)
     lines, pictures = st.columns([1.35, 1], gap="medium")
-    with lines:
-        _render_lines(case, maps)
     with pictures:
         render_map_view(
-            sweep_view(case, maps), key="layers maps", on_event=lambda e: _take_patch(e, services.grid(case))
+            sweep_view(case, slider_maps(case)),
+            key="layers maps",
+            on_event=lambda event: _take_patch(event, services.grid(case)),
         )
+    return lines
 
 
-def _render_lines(case: Case, maps: Mapping[str, services.Maps]) -> None:
+def render_lines(case: Case) -> pd.DataFrame | None:
+    """The lines of the sweep, or what they wait for; the table, where there is one."""
     if not services.model(case).tower.has_residual:
         st.info("A ResNet's map has no residual, so alpha only scales it and leaves every cosine as it is.")
-        return
+        return None
     if not case.region:
         st.info(
             "The sweep plots contrast, so it needs a region: choose one in the sidebar, or draw it on the page Flip. "
             "The maps follow the sliders without one."
         )
-        return
-    with st.spinner("Sweeping alpha …", show_time=True):
-        table = alpha_table(case)
-    figure = plot_alpha_sweep(table, slider_point(case, maps["at the slider"]))
-    render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure))
-    st.caption("Above zero the object lights up. Click a point to bring the sliders there.")
+        return None
+    table = work_through(sweep_key(case), "Sweeping alpha", alpha_sweep(case))
+    if table is not None:
+        figure = plot_alpha_sweep(table, slider_point(case, slider_maps(case)["at the slider"]))
+        render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure))
+        st.caption("Above zero the object lights up. Click a point to bring the sliders there.")
+    return table
 
 
 def _take_point(event: Mapping[str, Any], figure: go.Figure) -> None:

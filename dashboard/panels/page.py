@@ -9,11 +9,9 @@ page.render(
 )
 """
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
 
 import streamlit as st
 import torch
@@ -21,12 +19,13 @@ import torch
 from dashboard import catalogue, services, state
 from dashboard.address import to_link
 from dashboard.case import RANDOM, Case, describe_model, fit_case
+from dashboard.download import download
+from dashboard.jobs import Stopped
 from dashboard.panels.case import render_case_line
 from dashboard.panels.texts import plain
+from dashboard.panels.work import watch
 from surgery import Model
 from surgery.catalog import TagInfo
-
-T = TypeVar("T")
 
 NO_WEIGHTS = "to be cached or to be downloaded"
 
@@ -154,33 +153,15 @@ def _load(case: Case) -> Model:
 
 
 def _download(case: Case, missing: TagInfo) -> Model:
-    """Loads in a thread and shows how far the download is. Stopping the page stops the waiting, not the download."""
-    name = plain(describe_model(case.model, case.weights))
-    total_mb = missing.download_mb or 0
-    before = catalogue.downloaded_bytes()
-    loading = _in_background(lambda: services.model(case))
-    bar = st.progress(0.0)
-    while not loading.done():
-        done_mb = max(0, catalogue.downloaded_bytes() - before) / 1e6
-        share = min(0.99, done_mb / total_mb) if total_mb else 0.0
-        bar.progress(share, f"Downloading {name}: {done_mb:.0f} of about {total_mb} MB")
-        wait([loading], timeout=0.5)
-    bar.empty()
-    return loading.result()
-
-
-def _in_background(work: Callable[[], T]) -> "Future[T]":
-    """Runs `work` in a thread that nobody waits for when the page is stopped or the server ends."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
+    """Brings the weights here, then loads them; a visitor who stops that is offered the other models."""
+    title = f"Downloading {plain(describe_model(case.model, case.weights))}"
+    stop = partial(state.forbid_download, case.model, case.weights)
+    try:
+        watch((case.model, case.weights), title, download(case.model, case.weights, missing.download_mb), on_stop=stop)
+    except Stopped:
+        st.rerun()
+    with st.spinner("Loading the model …", show_time=True):
+        return services.model(case)
 
 
 def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:

@@ -14,8 +14,9 @@ from dashboard.figures.space import POINTS_CURVE, Layout, plot_space, plot_space
 from dashboard.panels.chart import render_figure
 from dashboard.panels.page import Exports
 from dashboard.panels.space_exports import space_exports
-from dashboard.panels.space_results import MAX_OVERLAY, SEED, chosen_block, layout
+from dashboard.panels.space_results import MAX_OVERLAY, SEED, chosen_block, layout, projection_of, space_key
 from dashboard.panels.texts import plain, shorten
+from dashboard.panels.work import work_through
 from dashboard.regions import outline_path
 from surgery import METHODS
 
@@ -46,9 +47,12 @@ size mean little. 15 neighbours, minimal distance 0.1, seed {SEED}: the same pic
 def render_space(case: Case) -> Exports:
     """Controls; the points on the left, the image on the right; what is lit in words."""
     _render_controls(case)
-    umap = case.projection == "umap" and case.tokens_of != "all_blocks"
-    with st.spinner("UMAP takes some seconds, the first time more …" if umap else "Projecting …", show_time=True):
-        found = layout(case)
+    key = space_key(case)
+    title = "UMAP (the first time takes longest)" if key.projection == "umap" else "PCA"
+    projected = work_through(key, title, projection_of(case))
+    if projected is None:
+        return Exports()
+    found = layout(case, projected)
     offered = offered_colours(case)
     by = case.colour if case.colour in offered else offered[0]
     points, image = st.columns([1.6, 1], gap="medium")

@@ -1,5 +1,6 @@
 """What the Space page lays out: patch tokens of blocks and methods, their projection, and what names them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.projection import (
 from dashboard import services
 from dashboard.case import Case, method_of, method_title
 from dashboard.figures.space import Layout
+from dashboard.jobs import Job, preload
 from surgery import Method
 from surgery.dense import fit_method
 
@@ -66,17 +68,51 @@ def source_title(name: str) -> str:
     return "embedding" if name == "0" else f"after block {int(name) - 1}"
 
 
-def layout(case: Case) -> Layout:
-    """The points that the case asks for, with all that they can be coloured by.
+def space_key(case: Case) -> SpaceKey:
+    """What the projection of the case depends on.
 
     Raises:
-        ValueError: a stream or method that the model does not have, or a region that the image does not have.
+        ValueError: a stream or method that the model does not have.
     """
-    names = source_names(case, len(services.model(case).tower.blocks))
     projection = "pca" if case.tokens_of == "all_blocks" else case.projection
-    sources = tuple(_source(case, name) for name in names)
-    points = _points(SpaceKey(services.trace_key(case), sources, projection), names, case)
-    region = services.region(case)
+    sources = tuple(_source(case, name) for name in _names(case))
+    return SpaceKey(services.trace_key(case), sources, projection)
+
+
+def projection_of(case: Case) -> Callable[[Job[Points]], Points]:
+    """Work: the points that the case asks for. It cannot say how far it is.
+
+    Raises:
+        ValueError: a stream or method that the model does not have.
+    """
+    sets, projection = [_token_set(case, name) for name in _names(case)], space_key(case).projection
+
+    def work(_job: Job[Points]) -> Points:
+        if projection == "umap":
+            preload("umap")
+        found = project_tokens(sets, projection, SEED)
+        coordinates = found.coordinates.reshape(len(sets), -1, 2)  # (s * n, 2) -> (s, n, 2)
+        explained = () if found.explained_variance is None else tuple(map(float, found.explained_variance))
+        return Points(coordinates, explained)
+
+    return work
+
+
+def _names(case: Case) -> tuple[str, ...]:
+    return source_names(case, len(services.model(case).tower.blocks))
+
+
+def layout(case: Case, points: Points) -> Layout:
+    """The points with all that they can be coloured by.
+
+    Args:
+        case: the case that the points are of.
+        points: what `projection_of` has found.
+
+    Raises:
+        ValueError: a region that the image does not have.
+    """
+    names, region = _names(case), services.region(case)
     marked = None
     if region is not None:
         marked = annotate_tokens(_token_set(case, names[0]), region=region).region
@@ -89,7 +125,7 @@ def layout(case: Case) -> Layout:
         region=marked,
         nearest=nearest,
         prompts=case.prompts,
-        method=projection,
+        method=space_key(case).projection,
         explained=points.explained,
     )
 
@@ -102,15 +138,6 @@ def _short(name: str) -> str:
 
 def _source(case: Case, name: str) -> Source:
     return int(name) if name.isdecimal() else fit_method(services.model(case).tower, method_of(case, name))
-
-
-@services.cached(max_entries=MAX_RESULTS)
-def _points(key: SpaceKey, _names: tuple[str, ...], _case: Case) -> Points:
-    sets = [_token_set(_case, name) for name in _names]
-    found = project_tokens(sets, key.projection, SEED)
-    coordinates = found.coordinates.reshape(len(sets), -1, 2)  # (s * n, 2) -> (s, n, 2)
-    explained = () if found.explained_variance is None else tuple(float(share) for share in found.explained_variance)
-    return Points(coordinates, explained)
 
 
 def _token_set(case: Case, name: str) -> TokenSet:

@@ -24,11 +24,13 @@ from dashboard.panels.words_results import (
     WordValues,
     caption_of,
     chosen_unit,
+    gradients_of,
     token_problem,
     unit_answers,
     word_values,
-    words_gradients,
+    words_key,
 )
+from dashboard.panels.work import work_through
 from dashboard.regions import outline_path
 from surgery import METHODS
 
@@ -159,8 +161,7 @@ def _render_bars(
     """The bars; integrated gradients come last, since they can take seconds for a large model."""
     gradients = None
     if case.gradients and not problem:
-        with st.spinner("Integrating gradients …", show_time=True):
-            gradients = words_gradients(case)
+        gradients = work_through(words_key(case), "Integrating gradients", gradients_of(case))
     where = "whole image" if case.patch is None else f"patch row {case.patch[0]}, column {case.patch[1]}"
     figure = plot_word_bars(
         values.units,

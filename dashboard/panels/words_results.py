@@ -1,5 +1,6 @@
 """What the Words page shows as plain arrays: one value per unit of the caption, for the image and for every patch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,14 @@ from analysis.text_tokens import (
 )
 from dashboard import services
 from dashboard.case import Case, method_of
+from dashboard.jobs import Job, preload
 from surgery import Method
 from surgery.dense import fit_method
 from surgery.words import prompt_cut
 
 MAX_RESULTS = 64
+STEPS = 32
+"""Points of the integral."""
 START, END = "[start]", "[end]"
 
 
@@ -65,16 +69,33 @@ def word_values(case: Case, measure: str) -> WordValues:
     Raises:
         ValueError: the model cannot do this, or the caption holds no words.
     """
-    return _word_values(_key(case), measure, case)
+    return _word_values(words_key(case), measure, case)
 
 
-def words_gradients(case: Case) -> TokenGradients:
-    """Integrated gradients of the cosine with the whole image.
+def words_key(case: Case) -> WordsKey:
+    """What the gradients depend on, and all else on the page but for the measure."""
+    method = method_of(case, case.method_a)
+    fitted = fit_method(services.model(case).tower, method)
+    return WordsKey(services.trace_key(case, method.position_interpolation), fitted, caption_of(case))
 
-    Raises:
-        ValueError: the model's tokens have no features of their own.
-    """
-    return _gradients(_key(case), case)
+
+def gradients_of(case: Case) -> Callable[[Job[TokenGradients]], TokenGradients]:
+    """Work: integrated gradients of the cosine with the whole image, for a model whose tokens have features."""
+    loaded, lock = services.model(case), services.model_lock(case)
+    features, caption = services.features(case, method_of(case, case.method_a)), caption_of(case)
+
+    def work(job: Job[TokenGradients]) -> TokenGradients:
+        preload("captum.attr")
+        with lock:
+            return integrated_gradients(
+                loaded,
+                features,
+                caption,
+                steps=STEPS,
+                on_step=lambda done: job.report(done / STEPS, f"{done} of {STEPS} steps"),
+            )
+
+    return work
 
 
 def token_problem(case: Case) -> str:
@@ -84,12 +105,6 @@ def token_problem(case: Case) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _key(case: Case) -> WordsKey:
-    method = method_of(case, case.method_a)
-    fitted = fit_method(services.model(case).tower, method)
-    return WordsKey(services.trace_key(case, method.position_interpolation), fitted, caption_of(case))
 
 
 @services.cached(max_entries=MAX_RESULTS)
@@ -104,13 +119,6 @@ def _word_values(key: WordsKey, measure: str, _case: Case) -> WordValues:
     cut = prompt_cut(loaded, key.caption)
     said = () if cut is None else (str(cut),)
     return WordValues(found.caption, found.units, found.image, found.patches, measure, said)
-
-
-@services.cached(max_entries=MAX_RESULTS)
-def _gradients(key: WordsKey, _case: Case) -> TokenGradients:
-    features = services.features(_case, method_of(_case, _case.method_a))
-    with services.model_lock(_case):
-        return integrated_gradients(services.model(_case), features, key.caption)
 
 
 def unit_names(caption: Caption) -> tuple[str, ...]:

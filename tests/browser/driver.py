@@ -75,7 +75,8 @@ def wait_until_idle(page: Page) -> None:
             const busy = all('stSpinner').length || all('stAppSkeleton').length || all('stSkeleton').length
                 || document.querySelector('[data-stale="true"]');
             const titled = document.querySelector('[data-testid="stMain"] [data-testid="stHeading"]');
-            const drawn = all('stBidiComponentIsolated').every((n) => n.shadowRoot?.querySelector('button, canvas, img'))
+            const filled = (n) => n.shadowRoot?.querySelector('button, canvas, img');
+            const drawn = all('stBidiComponentIsolated').every(filled)
                 && all('stPlotlyChart').every((n) => n.querySelector('.main-svg'));
             const idle = app?.dataset.testScriptState === 'notRunning'
                 && app?.dataset.testConnectionState === 'CONNECTED' && titled && drawn && !busy;

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.address import to_query
 from dashboard.case import Case
+from dashboard.jobs import Job
 
 ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
 OpenApp = Callable[..., AppTest]
 
 
@@ -37,6 +39,11 @@ def component_data(app: AppTest, name: str) -> list[dict[str, Any]]:
     """What the components called `name` were sent, in order."""
     found = [element.proto for element in app.get("bidi_component")]
     return [json.loads(proto.json) for proto in found if proto.component_name == name]
+
+
+def carried_out(work: Callable[[Job[T]], T]) -> T:
+    """The result of work that pages do in the background."""
+    return work(Job())
 
 
 def error_texts(app: AppTest) -> str:

@@ -20,10 +20,14 @@ from dashboard.panels.layers_exports import layers_exports, layers_table, python
 from dashboard.panels.layers_sweep import picked_scales
 from data.samples import load_sample
 from surgery import Method
-from tests.dashboard.conftest import component_data
+from tests.dashboard.conftest import carried_out, component_data
 
 SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
+
+
+def alpha_table(case: Case) -> pd.DataFrame:
+    return carried_out(results.alpha_sweep(case))
 
 
 def click(curve: int, index: int) -> dict:
@@ -82,7 +86,7 @@ def test_outliers_are_named_with_their_stream() -> None:
 
 
 def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
-    table = results.alpha_table(CASE)
+    table = alpha_table(CASE)
     figure = plot_alpha_sweep(table)
     assert [trace.name for trace in figure.data] == ["qk", "qq", "kk", "vv"]
     assert {len(trace.x) for trace in figure.data} == {len(results.ALPHAS) + 1}
@@ -93,10 +97,10 @@ def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
 def test_the_slider_stands_on_its_line() -> None:
     case = replace(CASE, custom=Method("vv", 3, 1.0, 2.25, False, "bilinear"))
     point = results.slider_point(case, results.slider_maps(case)["at the slider"])
-    axis = alpha_axis(results.alpha_table(case))
+    axis = alpha_axis(alpha_table(case))
     on_line = axis[(axis["kind"] == "vv") & (axis["alpha"] == 2.25)].iloc[0]
     assert point.contrast == pytest.approx(on_line["contrast"], abs=1e-5)
-    figure = plot_alpha_sweep(results.alpha_table(case), point)
+    figure = plot_alpha_sweep(alpha_table(case), point)
     assert (figure.data[-1].x[0], figure.data[-1].y[0]) == (on_line["position"], point.contrast)
     between = replace(point, alpha=2.3)
     assert on_line["position"] < alpha_position(axis, between) < on_line["position"] + 1
@@ -105,7 +109,7 @@ def test_the_slider_stands_on_its_line() -> None:
 
 
 def test_a_clicked_point_brings_the_sliders_there() -> None:
-    figure = plot_alpha_sweep(results.alpha_table(CASE), SweepPoint("vv", 1.0, 1.0, 0.1))
+    figure = plot_alpha_sweep(alpha_table(CASE), SweepPoint("vv", 1.0, 1.0, 0.1))
     assert picked_scales(click(3, 4), figure) == {"attention": "vv", "alpha": 1.0, "residual": 1.0}
     last = len(figure.data[0].x) - 1
     assert picked_scales(click(0, last), figure) == {"attention": "qk", "alpha": 1.0, "residual": 0.0}
@@ -113,8 +117,8 @@ def test_a_clicked_point_brings_the_sliders_there() -> None:
 
 
 def test_a_sweep_over_images_has_intervals_and_a_line_a_depth() -> None:
-    one = results.alpha_table(CASE)
-    deeper = results.alpha_table(replace(CASE, custom=Method("vv", 2, mlp=False)))
+    one = alpha_table(CASE)
+    deeper = alpha_table(replace(CASE, custom=Method("vv", 2, mlp=False)))
     both = pd.concat([one, deeper]).reset_index(drop=True)
     table = summarise(both[both["kind"].isin(["qk", "vv"])], resamples=20)
     figure = plot_alpha_sweep(table)
@@ -162,7 +166,7 @@ def test_a_resnet_says_what_it_lacks(open_app) -> None:
 def test_the_lines_give_the_numbers_of_the_page() -> None:
     found: dict = {}
     exec(python_layers(CASE), found)
-    measures, sweep = results.layer_measures(CASE), results.alpha_table(CASE)
+    measures, sweep = results.layer_measures(CASE), alpha_table(CASE)
     np.testing.assert_allclose(found["norms"].attention, measures.norms.attention, rtol=1e-4)
     np.testing.assert_allclose(found["cosines"].residual, measures.cosines.residual, atol=1e-5)
     np.testing.assert_allclose(found["entropy"].values, measures.entropy.values, atol=1e-5)
@@ -171,7 +175,7 @@ def test_the_lines_give_the_numbers_of_the_page() -> None:
 
 def test_every_file_can_be_read() -> None:
     measures = results.layer_measures(CASE)
-    files = {label: file.make() for label, file in layers_exports(CASE, measures).files.items()}
+    files = {label: file.make() for label, file in layers_exports(CASE, measures, alpha_table(CASE)).files.items()}
     assert Image.open(io.BytesIO(files["PNG, norms and cosines"])).width > 500
     arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
     np.testing.assert_array_equal(arrays["norm_mlp"], measures.norms.mlp[:, 0])
@@ -179,6 +183,7 @@ def test_every_file_can_be_read() -> None:
     assert len(pd.read_csv(io.BytesIO(files["CSV, the alpha sweep"]))) == 4 * (len(results.ALPHAS) + 1)
 
 
-def test_services_hand_out_one_sweep_for_all() -> None:
-    assert results.alpha_table(CASE) is results.alpha_table(replace(CASE, patch=(1, 1), layer=2))
+def test_one_sweep_serves_all_who_look_at_the_same() -> None:
+    assert results.sweep_key(CASE) == results.sweep_key(replace(CASE, patch=(1, 1), layer=2))
+    assert results.sweep_key(CASE) != results.sweep_key(replace(CASE, region=""))
     assert services.trace(CASE).depth == len(results.layer_measures(CASE).norms.attention)

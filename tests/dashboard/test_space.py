@@ -23,12 +23,16 @@ from dashboard.figures.space import (
 )
 from dashboard.panels import space
 from dashboard.panels.space_exports import python_space, space_exports, space_table
-from dashboard.panels.space_results import layout, nearest_prompt, source_names
+from dashboard.panels.space_results import layout, nearest_prompt, projection_of, source_names
 from data.samples import load_sample
-from tests.dashboard.conftest import error_texts
+from tests.dashboard.conftest import carried_out, error_texts
 
 SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
+
+
+def laid_out(case: Case) -> Layout:
+    return layout(case, carried_out(projection_of(case)))
 
 
 def small(prompts: tuple[str, ...] = ("a", "b")) -> Layout:
@@ -60,7 +64,7 @@ def test_the_last_stream_is_named_as_the_clip_map_is() -> None:
 
 
 def test_blocks_are_laid_out_together_and_named() -> None:
-    found = layout(replace(CASE, layer=3, overlay=("1",)))
+    found = laid_out(replace(CASE, layer=3, overlay=("1",)))
     assert found.coordinates.shape == (2, 196, 2) and found.sources == ("after block 3", "after block 1")
     np.testing.assert_allclose(found.coordinates.reshape(-1, 2).mean(axis=0), 0, atol=1e-5)
     assert 1 >= found.explained[0] >= found.explained[1] > 0
@@ -145,7 +149,7 @@ def test_only_colours_that_are_known_are_offered() -> None:
 
 def test_files_hold_the_points() -> None:
     case = replace(CASE, lit=(0, 5), patch=(1, 1))
-    found = layout(case)
+    found = laid_out(case)
     table = pd.read_csv(io.StringIO(space_table(case, found).to_csv(index=False)))
     assert table[table.lit].index.tolist() == [0, 5]
     np.testing.assert_allclose(table[["x", "y"]], found.coordinates[0], atol=1e-5)
@@ -159,7 +163,7 @@ def test_files_hold_the_points() -> None:
 @pytest.mark.parametrize("case", [CASE, replace(CASE, tokens_of="method"), replace(CASE, tokens_of="all_blocks")])
 def test_the_lines_run_and_give_the_points_of_the_page(case: Case) -> None:
     found: dict = {}
-    shown = layout(case)
+    shown = laid_out(case)
     exec(python_space(case, shown), found)
     points = found["projection"].coordinates.reshape(shown.coordinates.shape)
     np.testing.assert_allclose(np.abs(points), np.abs(shown.coordinates), atol=1e-4)

@@ -17,10 +17,10 @@ from dashboard.panels import words_results
 from dashboard.panels.words import gradients_note
 from dashboard.panels.words_exports import python_words, words_json, words_npz, words_png, words_table
 from dashboard.panels.words_line import shade_limit, words_payload
-from dashboard.panels.words_results import chosen_unit, word_values, words_gradients
+from dashboard.panels.words_results import chosen_unit, gradients_of, word_values
 from data.samples import load_sample
 from surgery import METHODS, dense_features, load_model
-from tests.dashboard.conftest import component_data, error_texts
+from tests.dashboard.conftest import carried_out, component_data, error_texts
 
 SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
@@ -77,11 +77,10 @@ def test_warnings_of_the_process_stay_as_they_are(monkeypatch: pytest.MonkeyPatc
     for name in ("leave_one_word_out", "compute_token_relevance", "integrated_gradients"):
         looking(name)
     words_results._word_values.clear()
-    words_results._gradients.clear()
     outside = (warnings.showwarning, list(warnings.filters))
     for measure in ("left_out", "tokens"):
         word_values(CASE, measure)
-    words_gradients(CASE)
+    carried_out(gradients_of(CASE))
     assert seen == [outside] * 3
 
 
@@ -110,7 +109,7 @@ def test_the_matrix_puts_the_region_first_and_a_marker_on_every_column() -> None
 
 
 def test_files_hold_the_numbers_of_the_page() -> None:
-    values, gradients = word_values(CASE, "left_out"), words_gradients(CASE)
+    values, gradients = word_values(CASE, "left_out"), carried_out(gradients_of(CASE))
     table = pd.read_csv(io.StringIO(words_table(values).to_csv(index=False)))
     assert len(table) == 196 * len(values.caption.words)
     second = table[(table.position == 2) & (table.row == 3) & (table.column == 4)]
@@ -131,11 +130,11 @@ def test_the_lines_run_and_give_the_numbers_of_the_page(measure: str) -> None:
     shown = found["found"].patch_drop if measure == "left_out" else found["found"].patches
     expected = values.patches[..., 1:-1] if measure == "left_out" else values.patches
     np.testing.assert_allclose(shown[0], expected, atol=1e-5)
-    np.testing.assert_allclose(found["gradients"].words, words_gradients(case).words, atol=1e-5)
+    np.testing.assert_allclose(found["gradients"].words, carried_out(gradients_of(case)).words, atol=1e-5)
 
 
 def test_the_note_states_the_completeness_gap() -> None:
-    gradients = words_gradients(CASE)
+    gradients = carried_out(gradients_of(CASE))
     assert f"{gradients.gap:+.1e}".replace("-", "−") in gradients_note(gradients)
 
 
