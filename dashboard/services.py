@@ -30,7 +30,6 @@ from torch import Tensor
 from analysis.regions import Region
 from dashboard import catalogue, state
 from dashboard.case import RANDOM, Case, method_of
-from dashboard.loading import Loads
 from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
 from data.images import LoadedImage
@@ -111,8 +110,9 @@ _on_cpu: set[tuple[str, str]] = set()
 """(name, weights) of models that ran out of GPU memory in this process and stay on the CPU from then on."""
 
 
-_loads = Loads()
-"""Random weights are drawn alone, so that the same architecture has the same weights in every session."""
+_loading = threading.Lock()
+"""Held while a model is loaded. PyTorch initialises every model from one generator, which belongs to all threads: drawn
+alone and from a seed, the random weights of an architecture are the same in every session."""
 
 
 def cached(max_entries: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -146,7 +146,9 @@ def model_lock(case: Case) -> threading.RLock:
 @cached(max_entries=MAX_MODELS)
 def _resident(key: ModelKey) -> _Resident:
     name, pretrained = catalogue.source_of(key.name, key.weights)
-    with _loads.seeded() if key.weights == RANDOM else _loads.side_by_side():
+    with _loading, torch.random.fork_rng(devices=[]):  # open_clip initialises on the CPU
+        if key.weights == RANDOM:
+            torch.default_generator.manual_seed(0)
         return _Resident(load_model(name, pretrained, device=key.device, precision=key.precision))
 
 

@@ -131,9 +131,10 @@ def test_a_model_that_is_loaded_meanwhile_leaves_random_weights_as_they_are(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_random_weights_leave_the_generator_of_the_process_as_it_is(fresh: None) -> None:
+@pytest.mark.parametrize("case", [CASE, Case(model="ViT-S-32-alt", weights="random")])
+def test_loading_leaves_the_generator_of_the_process_as_it_is(fresh: None, case: Case) -> None:
     before = torch.random.get_rng_state()
-    services.model(Case(model="ViT-S-32-alt", weights="random"))
+    services.model(case)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -194,6 +195,7 @@ def test_after_a_download_the_model_is_loaded(fresh: None, monkeypatch, open_app
     assert done == [("ViT-B-32", "laion2b_e16", 605)]
 
 
+@pytest.mark.filterwarnings("ignore::surgery.words.PromptCutWarning")
 def test_a_cut_prompt_is_told_whatever_others_do_with_warnings(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     encode_text, others = Model.encode_text, warnings.catch_warnings()
 
