@@ -48,7 +48,7 @@ def render_space(case: Case) -> Exports:
     """Controls; the points on the left, the image on the right; what is lit in words."""
     _render_controls(case)
     key = space_key(case)
-    title = "UMAP (the first time takes longest)" if key.projection == "umap" else "PCA"
+    title = f"Laying the points out with {PROJECTION_TITLES[key.projection]}"
     projected = work_through(key, title, projection_of(case))
     if projected is None:
         return Exports()

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.driver import expect_no_exception, map_values, open_page, wait_until_idle
 from tests.browser.server import Server
 
-PHOTO, WATERFALL = 0, 3
+PHOTO, WATERFALL, REMOVALS = 0, 3, 5
 """Place of a figure among those of the page."""
 
 
@@ -64,3 +64,20 @@ def test_a_clicked_bar_is_shown_ablated_and_kept_by_the_address(flip_page: Page)
     wait_until_idle(flip_page)
     assert {title: mean for (_, title), mean in map_values(flip_page).items()} == values
     expect_no_exception(flip_page)
+
+
+def test_removals_can_be_stopped_and_what_is_done_is_kept(page: Page, server: Server) -> None:
+    view = {"image": "toy-1", "p": ["a red flower", "sand"], "region": "object:a red flower"}
+    open_page(page, server.url, "flip", model="ViT-S-32", weights="random", **view)
+    button = page.get_by_role("button", name="Remove every head and MLP")
+    all_of_them = int(re.search(r"(\d+) re-runs", button.inner_text())[1])
+    button.click()
+    expect(page.get_by_text(re.compile(r"Removing every head and MLP … \d+ of"))).to_be_visible()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    wait_until_idle(page)
+    left = int(re.search(r"(\d+) re-runs", button.inner_text())[1])
+    assert 0 < left < all_of_them
+    dots = figure(page, REMOVALS).locator(".scatterlayer .points path")
+    expect(dots).to_have_count(all_of_them - left)
+    expect_no_exception(page)
