@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def cache_folder() -> Path:
-    """The user's cache folder of this program: $CLIP_THEATRE_CACHE, or the system's place. It may not exist yet."""
+def cache_folder() -> Path | None:
+    """The user's cache folder of this program: $CLIP_THEATRE_CACHE, or the system's place. It may not exist yet.
+
+    None where the variable is "off": then this program keeps nothing. Text features are all that it keeps. Weights and
+    matplotlib's list of fonts are in the caches of their own libraries (HF_HOME, ~/.cache/clip, MPLCONFIGDIR).
+    """
     chosen = os.environ.get("CLIP_THEATRE_CACHE")
+    if chosen and chosen.lower() == "off":
+        return None
     return Path(chosen) if chosen else platformdirs.user_cache_path("clip-theatre")
 
 

@@ -7,7 +7,6 @@ Files are replaced atomically, so any number of processes may read and write at 
 
 import hashlib
 import json
-import os
 import threading
 import warnings
 import weakref
@@ -78,12 +77,13 @@ class TextCache:
 
 def open_text_cache(model: TextModel, templates: Sequence[str]) -> TextCache | None:
     """The cache of a model and templates; None where the environment variable CLIP_THEATRE_CACHE is "off"."""
-    if os.environ.get("CLIP_THEATRE_CACHE", "").lower() == "off":
+    root = cache_folder()
+    if root is None:
         return None
     fingerprint = text_fingerprint(model)
     dtype = np.dtype("<f8" if model.dtype == torch.float64 else "<f4")
     prefix = json.dumps([FORMAT, fingerprint, dtype.str, list(templates)])
-    return TextCache(cache_folder() / "text" / fingerprint[:32], prefix, dtype)
+    return TextCache(root / "text" / fingerprint[:32], prefix, dtype)
 
 
 def text_fingerprint(model: TextModel) -> str:

@@ -136,3 +136,9 @@ def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
     monkeypatch.setattr("sys.platform", "linux")
     assert "clip-theatre" in cache_folder().parts
+
+
+@pytest.mark.parametrize("value", ["off", "OFF"])
+def test_no_cache_folder(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIP_THEATRE_CACHE", value)
+    assert cache_folder() is None
