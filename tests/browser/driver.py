@@ -18,6 +18,36 @@ WAIT_MS = 150_000  # the first page waits for PyTorch to be imported
 # Fonts and maps of the web that a machine without a network cannot reach are no error of ours.
 HARMLESS = ("net::ERR_", "Failed to load resource", "favicon")
 
+# Remembers when something was sent to the server, and when the script began or ended after that.
+WATCH = """() => {
+    if (window.watched) return;
+    window.watched = true;
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (...data) {
+        window.sentAt = performance.now();
+        return send.apply(this, data);
+    };
+    const look = new MutationObserver(() => { window.ranAt = performance.now(); });
+    look.observe(document.querySelector('[data-testid="stApp"]'), { attributeFilter: ['data-test-script-state'] });
+}"""
+IS_IDLE = """() => {
+    const now = performance.now();
+    const app = document.querySelector('[data-testid="stApp"]');
+    const all = (name) => [...document.querySelectorAll(`[data-testid="${name}"]`)];
+    const busy = all('stSpinner').length || all('stAppSkeleton').length || all('stSkeleton').length
+        || document.querySelector('[data-stale="true"]');
+    const titled = document.querySelector('[data-testid="stMain"] [data-testid="stHeading"]');
+    const filled = (node) => node.shadowRoot?.querySelector('button, canvas, img');
+    const drawn = all('stBidiComponentIsolated').every(filled)
+        && all('stPlotlyChart').every((node) => node.querySelector('.main-svg'));
+    const answered = !(window.sentAt > (window.ranAt ?? 0)) || now - window.sentAt > 3000;
+    const idle = app?.dataset.testScriptState === 'notRunning'
+        && app?.dataset.testConnectionState === 'CONNECTED' && titled && drawn && !busy && answered;
+    if (!idle) window.idleSince = undefined;
+    else window.idleSince ??= now;
+    return idle && now - window.idleSince > 350;
+}"""
+
 
 def find_chromium() -> str | None:
     """The path of a Chromium on this machine."""
@@ -65,27 +95,12 @@ def open_page(page: Page, url: str, path: str = "", **query: str | list[str]) ->
 def wait_until_idle(page: Page) -> None:
     """Waits until the server has run the script and the browser has drawn what came back, and stays so for a moment.
 
-    A page without a title has not begun; a component or chart without content is still being drawn.
+    A page without a title has not begun; a component or chart without content is still being drawn; what was sent to
+    the server is answered by a run of the script, but for what Streamlit sends on its own.
     """
     page.wait_for_selector('[data-testid="stApp"]', timeout=WAIT_MS)
-    page.wait_for_function(
-        """() => {
-            const app = document.querySelector('[data-testid="stApp"]');
-            const all = (name) => [...document.querySelectorAll(`[data-testid="${name}"]`)];
-            const busy = all('stSpinner').length || all('stAppSkeleton').length || all('stSkeleton').length
-                || document.querySelector('[data-stale="true"]');
-            const titled = document.querySelector('[data-testid="stMain"] [data-testid="stHeading"]');
-            const filled = (n) => n.shadowRoot?.querySelector('button, canvas, img');
-            const drawn = all('stBidiComponentIsolated').every(filled)
-                && all('stPlotlyChart').every((n) => n.querySelector('.main-svg'));
-            const idle = app?.dataset.testScriptState === 'notRunning'
-                && app?.dataset.testConnectionState === 'CONNECTED' && titled && drawn && !busy;
-            if (!idle) window.idleSince = undefined;
-            else window.idleSince ??= performance.now();
-            return idle && performance.now() - window.idleSince > 350;
-        }""",
-        timeout=WAIT_MS,
-    )
+    page.evaluate(WATCH)
+    page.wait_for_function(IS_IDLE, timeout=WAIT_MS)
     page.evaluate("window.idleSince = undefined")
 
 
