@@ -13,7 +13,7 @@ from surgery import Method, Model, encode_dense, similarity
 from surgery.dense import fit_method
 
 MAX_ID = np.iinfo(np.uint16).max
-"""Of a label mask; ids that are no class of the data set, 255 among them, are not counted."""
+"""Of classes and of label masks; ids that are no class of the data set, 255 among them, are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ def evaluate_segmentation(
 
     Raises:
         ValueError: a method without meaning for the tower, no image, classes that differ between images, a mask of
-            another size than its image, a background threshold without a background class, or no pixel to count.
+            another size than its image, an id outside of 0 to `MAX_ID`, a background threshold without a background
+            class, or no pixel to count.
 
     Source: the protocol of Li et al. 2023, arXiv 2304.05653, section 4.2; sliding window and probability threshold as
         in Wang et al. 2023, "SCLIP", arXiv 2312.01597, section 4.1.
@@ -186,6 +187,7 @@ class _Confusion:
         self.threshold = settings.background_threshold
         if self.threshold is not None and not background:
             raise ValueError("Expected a background class, 0, for background_threshold, but the data set has none")
+        _check_ids(np.array(list(first.names)), "the classes")
         self.data_set_names = dict(first.names)
         objects = [id for id in first.names if id not in background]
         self.prompts = [first.names[id] for id in objects]
@@ -204,6 +206,7 @@ class _Confusion:
                 f"Expected the mask of {sample.name} to be of the image's size {sample.image.size_px}, "
                 f"but got {sample.mask.shape}"
             )
+        _check_ids(sample.mask, f"the mask of {sample.name}")
 
     def predict(self, cosines: Tensor, logit_scale: float) -> np.ndarray:
         """Rows of `pixels` that are predicted, (H, W), from cosines (t, H, W)."""
@@ -228,3 +231,12 @@ class _Confusion:
         present = np.flatnonzero(truth)
         iou = {self.names[i]: float(hits[i] / (truth[i] + predicted[i] - hits[i])) for i in present}
         return iou, float(hits.sum() / truth.sum())
+
+
+def _check_ids(ids: np.ndarray, where: str) -> None:
+    """Raises ValueError for anything but whole numbers from 0 to `MAX_ID`; it names the first wrong one."""
+    if ids.size and not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"Expected the ids of {where} to be whole numbers, but got {ids.dtype}")
+    wrong = ids[(ids < 0) | (ids > MAX_ID)]
+    if wrong.size:
+        raise ValueError(f"Expected the ids of {where} to be from 0 to {MAX_ID}, but got {wrong[0]}")

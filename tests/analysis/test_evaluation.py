@@ -217,6 +217,30 @@ def test_segmentation_refuses_what_it_cannot_count(toy, scenes):
         evaluate_segmentation(toy, [unknown], method)
 
 
+@pytest.mark.parametrize("wrong", [-1, 65536])
+def test_segmentation_names_an_id_out_of_range(toy, scenes, wrong):
+    named = replace(scenes[0], names={1: "a cat", wrong: "a dog"})
+    with pytest.raises(ValueError, match=f"ids of the classes to be from 0 to 65535, but got {wrong}"):
+        evaluate_segmentation(toy, [named], METHODS["clip"])
+    masked = replace(scenes[0], name="mine", open_mask=lambda: np.full((224, 224), wrong))
+    with pytest.raises(ValueError, match=f"ids of the mask of mine to be from 0 to 65535, but got {wrong}"):
+        evaluate_segmentation(toy, [masked], METHODS["clip"])
+
+
+def test_segmentation_wants_ids_not_shares(toy, scenes):
+    shares = replace(scenes[0], name="mine", open_mask=lambda: np.full((224, 224), 0.5))
+    with pytest.raises(ValueError, match="ids of the mask of mine to be whole numbers, but got float64"):
+        evaluate_segmentation(toy, [shares], METHODS["clip"])
+
+
+def test_an_id_without_a_name_is_not_counted(toy, scenes):
+    plain = evaluate_segmentation(toy, scenes[:1], METHODS["clip"])
+    mask = scenes[0].mask.astype(np.uint16)
+    mask[mask == 0] = 65535  # the background, which is not counted either
+    other = evaluate_segmentation(toy, [replace(scenes[0], open_mask=lambda: mask)], METHODS["clip"])
+    np.testing.assert_array_equal(other.confusion, plain.confusion)
+
+
 def test_recognition_against_scikit_learn(toy, scenes):
     result = evaluate_recognition(toy, scenes, templates="photo")
     names = [name for id, name in scenes[0].names.items() if id]
