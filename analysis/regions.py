@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from data.geometry import patch_fractions
@@ -144,10 +144,7 @@ class Region:
         points = np.asarray(points_xy, dtype=float)
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
             raise ValueError(f"Expected points_xy to be at least 3 finite corners (x, y), but got shape {points.shape}")
-        canvas = Image.new("1", tuple(image_size)[::-1])
-        # Pillow's integer coordinates are the centres of pixels, ours their upper left corners.
-        ImageDraw.Draw(canvas).polygon([(x - 0.5, y - 0.5) for x, y in points.tolist()], fill=1)
-        return cls.from_mask(np.asarray(canvas), grid, name=name)
+        return cls.from_mask(polygon_mask(points, tuple(image_size)), grid, name=name)
 
     @classmethod
     def from_patches(cls, patches: Sequence[tuple[int, int]], grid: tuple[int, int], name: str = "region") -> "Region":
@@ -170,6 +167,28 @@ class Region:
         for row, column in patches:
             foreground[row, column] = True
         return cls(foreground, ~foreground, name)
+
+
+def polygon_mask(points_xy: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The pixels whose centre is inside a closed line; where it crosses itself, those inside an odd number of times.
+
+    Pillow's polygons would also hold the pixels that the line runs through, one more on the left and on the top.
+
+    Args:
+        points_xy: corners (n, 2) in pixels from the upper left corner of the image.
+        image_size: (H, W) in pixels.
+
+    Returns:
+        bool (H, W).
+    """
+    height, width = image_size
+    centres = np.arange(height) + 0.5
+    crossings = np.zeros((height, width + 1), np.int64)  # left of which pixels, the last column for those outside
+    for (x0, y0), (x1, y1) in zip(points_xy, np.roll(points_xy, -1, axis=0), strict=True):
+        rows = np.flatnonzero((y0 <= centres) != (y1 <= centres))
+        x = x0 + (centres[rows] - y0) * (x1 - x0) / (y1 - y0)
+        crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] += 1
+    return crossings.cumsum(axis=1)[:, :width] % 2 == 1
 
 
 def regions_from_labels(

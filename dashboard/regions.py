@@ -6,6 +6,8 @@ import numpy as np
 from contourpy import contour_generator
 from PIL import Image, ImageDraw
 
+from analysis.regions import polygon_mask
+
 OUTLINE_SIDE_PX = 224
 IGNORE = 255
 """Pixels of an uploaded mask whose label is unknown, beside other ids."""
@@ -81,14 +83,12 @@ def _drawn(kind: str, value: str, size: tuple[int, int]) -> np.ndarray:
     if len(numbers) % 2 or len(numbers) < (4 if kind == "box" else 6) or not np.isfinite(numbers).all():
         raise ValueError(f"Expected {kind} to be x0,y0,x1,y1{',...' if kind == 'polygon' else ''}, but got {value!r}")
     corners = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if kind == "polygon":
+        return polygon_mask(np.array(corners), size)
     canvas = Image.new("1", size[::-1])
-    draw = ImageDraw.Draw(canvas)
-    if kind == "box":
-        (x0, y0), (x1, y1) = corners[0], corners[1]
-        draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1) - 1, max(y0, y1) - 1), fill=1)
-    else:
-        # Pillow's integer coordinates are the centres of pixels, ours their upper left corners.
-        draw.polygon([(x - 0.5, y - 0.5) for x, y in corners], fill=1)
+    (x0, y0), (x1, y1) = corners[0], corners[1]
+    box = (min(x0, x1), min(y0, y1), max(x0, x1) - 1, max(y0, y1) - 1)
+    ImageDraw.Draw(canvas).rectangle(box, fill=1)
     return np.asarray(canvas)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from analysis.regions import Region, regions_from_labels, stack_regions
+from analysis.regions import Region, polygon_mask, regions_from_labels, stack_regions
 
 
 def rows(mask: np.ndarray) -> list[str]:
@@ -124,6 +124,33 @@ def test_a_rectangle_as_polygon_equals_the_box() -> None:
     polygon = Region.from_polygon(corners, image_size=(96, 112), grid=(6, 7))
     box = Region.from_box((16, 32, 64, 80), image_size=(96, 112), grid=(6, 7))
     assert rows(polygon.foreground) == rows(box.foreground)
+
+
+@pytest.mark.parametrize("box", [(2, 2, 8, 8), (0, 0, 5, 10), (1, 3, 4, 7), (3, 0, 10, 10)])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_rectangle_as_polygon_has_the_pixels_of_the_box(box: tuple[int, ...], turn: int) -> None:
+    x0, y0, x1, y1 = box
+    expected = np.zeros((10, 12), bool)
+    expected[y0:y1, x0:x1] = True
+    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)[::turn]
+    np.testing.assert_array_equal(polygon_mask(corners, (10, 12)), expected)
+
+
+def test_a_polygon_over_half_of_every_patch_is_no_foreground() -> None:
+    left = [(2, 0), (4, 0), (4, 8), (2, 8)]  # half of the second column of patches, and no more than half
+    with pytest.raises(ValueError, match=r"more than 50 % of a patch of the grid \(2, 2\), but got 50.0 % at most"):
+        Region.from_polygon(left, image_size=(8, 8), grid=(2, 2))
+
+
+@given(st.lists(st.tuples(st.floats(-5, 25), st.floats(-5, 25)), min_size=3, max_size=8))
+def test_a_polygon_holds_the_pixels_whose_centre_it_winds_around(corners: list[tuple[float, float]]) -> None:
+    expected = np.zeros((18, 20), bool)
+    for row, column in np.ndindex(expected.shape):
+        x, y = column + 0.5, row + 0.5
+        for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+            if (y0 <= y) != (y1 <= y) and x0 + (y - y0) * (x1 - x0) / (y1 - y0) <= x:
+                expected[row, column] ^= True
+    np.testing.assert_array_equal(polygon_mask(np.array(corners), (18, 20)), expected)
 
 
 def test_a_triangle_holds_the_patches_on_its_side_of_the_diagonal() -> None:

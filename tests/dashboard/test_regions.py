@@ -31,6 +31,12 @@ def test_a_box_ends_before_its_second_corner_whichever_way_it_was_drawn() -> Non
     np.testing.assert_array_equal(mask_of("box:3,2,1,0"), expected)
 
 
+def test_a_rectangle_has_the_same_pixels_as_box_and_as_polygon() -> None:
+    box, polygon = (region_mask(text, (10, 10), {}, {}.get) for text in ("box:2,3,8,7", "polygon:2,3,8,3,8,7,2,7"))
+    np.testing.assert_array_equal(polygon, box)
+    assert box.sum() == 24
+
+
 def test_a_polygon_has_the_pixels_that_it_has_in_a_notebook() -> None:
     found = region_mask("polygon:1,2,9,2,9,8,3,9", (10, 10), {}, lambda _: None)
     expected = Region.from_polygon([(1, 2), (9, 2), (9, 8), (3, 9)], (10, 10), grid=(10, 10))  # a patch a pixel
