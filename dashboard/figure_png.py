@@ -24,8 +24,12 @@ Colour = tuple[float, float, float, float]
 
 DPI = 110
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", None: "-"}
-MARKS = {"square": "s", "circle-open": "o", "diamond": "D"}
+MARKS = {"circle": "o", "square": "s", "diamond": "D", "cross": "P"}
 ALIGN = {"left": "left", "right": "right", "center": "center", "top": "top", "bottom": "bottom", "middle": "center"}
+SIDES = {"left": -1, "bottom": -1, "center": 0, "middle": 0, "right": 1, "top": 1}
+AWAY = {"left": "right", "right": "left", "top": "bottom", "bottom": "top", "center": "center", "middle": "center"}
+"""Side of a point -> alignment of a text that stands there."""
+
 MANY_BARS = 9
 MANY_TICKS = 24
 
@@ -66,6 +70,8 @@ def draw_figure(axes: Axes, figure: go.Figure) -> None:
         _DRAW[trace.type](axes, trace)
     _set_axis(axes, figure.layout.xaxis, "x")
     _set_axis(axes, figure.layout.yaxis, "y")
+    if figure.layout.yaxis.scaleanchor == "x":
+        axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(_plain(figure.layout.title.text), fontsize=10, loc="left", parse_math=False)
     for shape in figure.layout.shapes:
         _draw_shape(axes, shape)
@@ -74,15 +80,17 @@ def draw_figure(axes: Axes, figure: go.Figure) -> None:
         transform = _transform(axes, note.xref, note.yref)
         axes.text(note.x, note.y, _plain(note.text), fontsize=8, transform=transform, parse_math=False, **place)
     if figure.layout.showlegend is not False and axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=8, frameon=False)
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # on the axes it would hide points
+        axes.legend(fontsize=8, frameon=False, **beside)
 
 
 def _draw_scatter(axes: Axes, trace: go.Scatter) -> None:
     mode = trace.mode or "lines"
     label = None if trace.showlegend is False or not trace.name else _plain(trace.name)
     if trace.x is None or all(x is None for x in trace.x):  # stands in the legend only
-        colour = _colours(trace.marker.color, 1)
-        axes.scatter([], [], marker=MARKS.get(trace.marker.symbol, "o"), color=colour, label=label)
+        symbol = trace.marker.symbol or "circle"
+        style = _mark_colours(symbol, _colours(trace.marker.color, 1))
+        axes.scatter([], [], marker=_mark(symbol), label=label, **style)
         return
     if trace.fill:
         axes.fill(trace.x, trace.y, color=_colours(trace.fillcolor, 1)[0], linewidth=0)
@@ -93,8 +101,7 @@ def _draw_scatter(axes: Axes, trace: go.Scatter) -> None:
     if "markers" in mode and trace.marker.opacity != 0:
         _draw_markers(axes, trace)
     if "text" in mode:
-        for x, y, text in zip(trace.x, trace.y, trace.text, strict=True):
-            axes.annotate(_plain(text), (x, y), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+        _draw_names(axes, trace)
 
 
 def _draw_markers(axes: Axes, trace: go.Scatter) -> None:
@@ -104,10 +111,29 @@ def _draw_markers(axes: Axes, trace: go.Scatter) -> None:
     symbols = np.broadcast_to(np.array(trace.marker.symbol or "circle"), count)
     for symbol in np.unique(symbols):
         at = np.flatnonzero(symbols == symbol)
-        picked = [colours[i] for i in at]
-        faces = {"facecolors": "none", "edgecolors": picked} if symbol.endswith("-open") else {"c": picked}
+        style = _mark_colours(symbol, [colours[i] for i in at])
+        if trace.marker.line.width and not symbol.endswith("-open"):
+            style |= {"edgecolors": _colours(trace.marker.line.color, 1), "linewidths": 0.7 * trace.marker.line.width}
         x, y = (np.asarray(values)[at] for values in (trace.x, trace.y))
-        axes.scatter(x, y, s=sizes[at] ** 2, marker=MARKS.get(str(symbol), "o"), zorder=3, **faces)
+        axes.scatter(x, y, s=sizes[at] ** 2, marker=_mark(symbol), zorder=3, **style)
+
+
+def _mark(symbol: str) -> str:
+    return MARKS.get(str(symbol).removesuffix("-open"), "o")
+
+
+def _mark_colours(symbol: str, colours: list[Colour]) -> dict[str, Any]:
+    return {"facecolors": "none", "edgecolors": colours} if symbol.endswith("-open") else {"facecolors": colours}
+
+
+def _draw_names(axes: Axes, trace: go.Scatter) -> None:
+    """Texts beside points, on the sides that `textposition` says."""
+    positions = np.broadcast_to(np.array(trace.textposition or "middle center"), len(trace.x))
+    for x, y, text, position in zip(trace.x, trace.y, trace.text, positions, strict=True):
+        vertical, horizontal = position.split()
+        shift = 5 * SIDES[horizontal], 5 * SIDES[vertical]
+        away = {"ha": AWAY[horizontal], "va": AWAY[vertical], "fontsize": 7, "parse_math": False}
+        axes.annotate(_plain(text), (x, y), shift, textcoords="offset points", **away)
 
 
 def _draw_bar(axes: Axes, trace: go.Bar) -> None:

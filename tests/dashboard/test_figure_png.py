@@ -5,6 +5,7 @@ import io
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -33,6 +34,43 @@ def test_markers_have_a_colour_each_and_invisible_ones_are_left_out():
     hidden = go.Scatter(x=[5], y=[5], mode="markers", marker={"opacity": 0})
     (collection,) = drawn(go.Figure([dots, hidden])).collections
     assert np.allclose(collection.get_facecolors(), [[1, 0, 0, 1], [0, 0, 1, 0.5]])
+
+
+def test_a_trace_of_the_legend_alone_has_its_mark_there_and_no_point():
+    dots = go.Scatter(x=[0, 1], y=[2, 3], mode="markers", showlegend=False)
+    mark = {"color": "#ff0000", "symbol": "circle-open"}
+    entry = go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name="foreground")
+    axes = drawn(go.Figure([dots, entry]))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["foreground"]
+    (handle,) = axes.get_legend().legend_handles
+    assert np.allclose(handle.get_edgecolor(), [[1, 0, 0, 1]]) and len(handle.get_facecolor()) == 0
+    assert sum(len(collection.get_offsets()) for collection in axes.collections) == 2
+
+
+def test_the_legend_stands_beside_the_axes():
+    page = Figure(figsize=(6, 4), layout="constrained")
+    axes = page.add_subplot()
+    draw_figure(axes, go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="a long name of a line")))
+    FigureCanvasAgg(page).draw()
+    legend, plot = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert plot.x1 <= legend.x0 and legend.x1 <= page.bbox.x1
+
+
+def test_marks_keep_their_edge_and_equal_axes_their_shape():
+    mark = {"symbol": "square", "color": "#ffffff", "line": {"width": 2, "color": "#000000"}}
+    figure = go.Figure(go.Scatter(x=[0, 9], y=[0, 1], mode="markers", marker=mark))
+    figure.update_yaxes(scaleanchor="x")
+    axes = drawn(figure)
+    (collection,) = axes.collections
+    assert np.allclose(collection.get_edgecolors(), [[0, 0, 0, 1]])
+    assert axes.get_aspect() == 1
+
+
+def test_names_stand_on_their_side_of_the_point():
+    dots = go.Scatter(x=[0, 1], y=[2, 3], mode="markers+text", text=["a3", "m4"])
+    dots.textposition = ["bottom center", "middle right"]
+    below, right = drawn(go.Figure(dots)).texts
+    assert (below.get_va(), below.get_ha(), right.get_va(), right.get_ha()) == ("top", "center", "center", "left")
 
 
 def test_bars_start_where_they_should():
