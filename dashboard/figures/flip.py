@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.decomposition import Component
 from analysis.flips import FlipReport
+from dashboard.figures.names import place_names
 from dashboard.figures.theme import (
     DIVERGING,
     NEGATIVE,
@@ -27,7 +28,9 @@ from surgery import TITLES
 DIMMED = 0.45
 NAMED_POINTS = 8
 NAMED_FROM = 0.4
-"""Dots this far from the origin, of 2 at most, carry their name; nearer ones would overlap."""
+"""Dots this far from the origin, of 2 at most, carry their name, as many as there is room for."""
+
+MANY_HEADS = 16
 KIND_MARKS = {
     "attention": ("circle", SERIES_COLOURS[0], "attention of a block"),
     "head": ("circle-open", SERIES_COLOURS[0], "one head"),
@@ -155,13 +158,16 @@ def plot_heads(report: FlipReport, chosen: Component | None = None) -> go.Figure
         hoverinfo="skip",
         xgap=1,
         ygap=1,
-        colorbar={"title": "cosine", "thickness": 12, "tickformat": ".2~g"},
+        colorbar={"title": {"text": "cosine", "font": {"size": 12}}, "thickness": 12, "tickformat": ".2~g"},
     )
     figure = apply_theme(go.Figure([markers, heat]), "Blame of every head" + (" and MLP" if has_mlp else ""), 300)
     figure.update_layout(hovermode="closest", hoverdistance=-1, showlegend=False, dragmode=False)
-    names = [*map(str, range(columns)), *(["MLP"] if has_mlp else [])]
-    figure.update_xaxes(title="head", tickvals=[*range(len(names))], ticktext=names, showgrid=False)
-    figure.update_yaxes(title="block", autorange="reversed", dtick=max(1, rows // 12), showgrid=False, zeroline=False)
+    shown = range(0, columns, -(-columns // MANY_HEADS))
+    names = {column: str(column) for column in shown} | ({columns: "MLP"} if has_mlp else {})
+    ticks = {"tickvals": [*names], "ticktext": [*names.values()], "tickangle": 0}
+    figure.update_xaxes(title="head", range=[-0.5, columns + has_mlp - 0.5], showgrid=False, **ticks)
+    figure.update_yaxes(title="block", range=[rows - 0.5, -0.5], dtick=max(1, rows // 12))
+    figure.update_yaxes(showgrid=False, zeroline=False)
     _frame(figure, chosen, columns)
     return figure
 
@@ -192,9 +198,10 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
     if not done:
         return _say(figure, "No component has been removed yet.")
     blame, change = np.array([i.blame for i in done]), np.array([i.change for i in done])
-    size = np.abs(blame) / np.abs(blame).max(initial=1e-12) + np.abs(change) / np.abs(change).max(initial=1e-12)
-    named = {n for n in np.argsort(-size)[:NAMED_POINTS].tolist() if size[n] > NAMED_FROM}
+    predicted = shared_limit([blame])
+    ranges = [_span(values, predicted) for values in (blame, change)]
     picked = [i.component == chosen for i in done]
+    sides = _name_sides([i.component.label for i in done], blame, change, ranges, picked)
     dots = go.Scatter(
         x=blame,
         y=change,
@@ -205,8 +212,8 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
             "size": [15 if p else 9 for p in picked],
             "opacity": 1,
         },
-        text=[d.component.label if n in named or picked[n] else "" for n, d in enumerate(done)],
-        textposition="top center",
+        text=[d.component.label if n in sides else "" for n, d in enumerate(done)],
+        textposition=[sides.get(n, "top center") for n in range(len(done))],
         textfont={"size": 10},
         customdata=[describe_component(i.component) for i in done],
         hovertemplate="%{customdata}<br>blame %{x:+.3f}, removal changes the contrast by %{y:+.3f}<extra></extra>",
@@ -214,8 +221,7 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
         cliponaxis=False,
     )
     figure.add_trace(dots)
-    reach = max(shared_limit([blame]), shared_limit([change]))
-    figure.add_trace(_prediction(shared_limit([blame]), reach))
+    figure.add_trace(_prediction(predicted))
     for kind in dict.fromkeys(i.component.kind for i in done):
         symbol, colour, name = KIND_MARKS[kind]
         mark = {"symbol": symbol, "color": colour, "size": 9}
@@ -223,13 +229,29 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
     figure.update_layout(hovermode="closest", margin={"b": 78}, height=330)
     figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
     figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat=".2~g")
-    figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)")
-    figure.update_yaxes(title="change when removed", zeroline=True, tickformat=".2~g")
+    figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)", range=ranges[0])
+    figure.update_yaxes(title="change when removed", zeroline=True, tickformat=".2~g", range=ranges[1])
     return figure
 
 
-def _prediction(x: float, reach: float) -> go.Scatter:
-    x = min(x, reach)
+def _span(values: np.ndarray, least: float) -> tuple[float, float]:
+    """Range of an axis that holds the values and +-`least`, with room for names at the edges."""
+    low, high = min(values.min(), -least), max(values.max(), least)
+    return low - 0.08 * (high - low), high + 0.08 * (high - low)
+
+
+def _name_sides(
+    labels: Sequence[str], x: np.ndarray, y: np.ndarray, ranges: Sequence[tuple[float, float]], picked: Sequence[bool]
+) -> dict[int, str]:
+    """Dots that carry their name -> the side it stands on; the chosen one always does."""
+    size = np.abs(x) / np.abs(x).max(initial=1e-12) + np.abs(y) / np.abs(y).max(initial=1e-12)
+    far = [n for n in np.argsort(-size)[:NAMED_POINTS].tolist() if size[n] > NAMED_FROM and not picked[n]]
+    chosen = [n for n, on in enumerate(picked) if on]
+    places = [(values - low) / (high - low) for values, (low, high) in zip((x, y), ranges, strict=True)]
+    return dict.fromkeys(chosen, "top center") | place_names(*places, labels, chosen + far)
+
+
+def _prediction(x: float) -> go.Scatter:
     line = {"color": NEUTRAL, "dash": "dot", "width": 1}
     return go.Scatter(x=[-x, x], y=[x, -x], mode="lines", line=line, name="as blame predicts", hoverinfo="skip")
 
@@ -259,7 +281,7 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
     figure.update_layout(annotations=[note for pair in notes for note in pair])
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "dash": "dot"})
     figure.update_layout(showlegend=False, bargap=0.25)
-    figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.38], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(title="below 0.5 the map is flipped", range=[0, 1.52], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(range=[len(names) - 0.4, -1.3], showgrid=False)
     return figure
 
@@ -267,7 +289,7 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
 def _at_right(row: float, auc: str, contrast: str) -> list[dict[str, object]]:
     """Two annotations beside a bar; all together in one update, since plotly takes 10 ms for each on its own."""
     place = {"y": row, "showarrow": False, "xanchor": "right", "font": {"size": 11}}
-    return [{"x": 1.12, "text": auc, **place}, {"x": 1.36, "text": contrast, **place}]
+    return [{"x": 1.22, "text": auc, **place}, {"x": 1.5, "text": contrast, **place}]
 
 
 def describe_component(part: Component) -> str:

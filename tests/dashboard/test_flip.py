@@ -76,6 +76,8 @@ def test_every_cell_has_a_marker_of_its_own_component(report) -> None:
     assert heat.zmax == -heat.zmin >= np.nanmax(np.abs(heat.z))
     frame = figure.layout.shapes[-1]
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
+    assert figure.layout.yaxis.range == (heat.z.shape[0] - 0.5, -0.5)  # no ticks beside the blocks
+    assert figure.layout.xaxis.ticktext[-1] == "MLP"
 
 
 def test_a_dot_is_blame_against_change(report) -> None:
@@ -84,6 +86,8 @@ def test_a_dot_is_blame_against_change(report) -> None:
     np.testing.assert_allclose(dots.x, [i.blame for i in report.interventions])
     np.testing.assert_allclose(dots.y, [i.change for i in report.interventions])
     assert dots.text[0] == report.interventions[0].component.label
+    for axis, values in ((figure.layout.xaxis, dots.x), (figure.layout.yaxis, dots.y)):
+        assert axis.range[0] < min(values) and max(values) < axis.range[1]
     empty = figures.plot_ablation(replace(report, interventions=()))
     assert not empty.data and "No component has been removed" in empty.layout.annotations[0].text
 
