@@ -12,6 +12,9 @@ from data.geometry import Grid
 PATCHES_CURVE = 0
 """Number of the trace whose points are the patches, row by row: point i is row i // columns, column i % columns."""
 
+BELOW = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yanchor": "top", "lenmode": "pixels", "len": 180}
+"""Place of the colour bar: under the photograph, whose width is not known here."""
+
 LIT = [[0.0, "rgba(240,228,66,0.55)"], [1.0, "rgba(240,228,66,0.55)"]]
 
 
@@ -53,7 +56,7 @@ def plot_photo(
     figure.add_layout_image(source=image, x=0, y=0, sizex=w, sizey=h, **place)
     if values is not None:
         limit = shared_limit([values]) if limit is None else limit
-        bar = {"title": unit, "thickness": 12}
+        bar = {"title": {"text": unit, "side": "bottom", "font": {"size": 12}}, "thickness": 10, "nticks": 5, **BELOW}
         figure.add_trace(
             _heat(cells, values, colorscale=DIVERGING, zmin=-limit, zmax=limit, colorbar=bar, zsmooth="best")
         )
@@ -69,8 +72,9 @@ def plot_photo(
             figure.add_shape(type="rect", x0=x0, y0=y0, x1=x1, y1=y1, line={"color": colour, "width": width})
     apply_theme(figure, title, height)
     figure.update_layout(hovermode="closest", hoverdistance=-1, dragmode="select", showlegend=False)
-    figure.update_xaxes(visible=False, range=[0, w], constrain="domain")
-    figure.update_yaxes(visible=False, range=[h, 0], scaleanchor="x", constrain="domain")
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 4 if values is None else 52})
+    figure.update_xaxes(visible=False, range=[0, w], constrain="domain", constraintoward="left")
+    figure.update_yaxes(visible=False, range=[h, 0], scaleanchor="x", constrain="domain", constraintoward="top")
     return figure
 
 

@@ -69,3 +69,12 @@ def test_patches_of_a_photograph_can_be_clicked_in_reading_order() -> None:
     assert np.isfinite(lit).sum() == 2 and lit[0, 5] == 1
     box = figure.layout.shapes[-1]
     assert (box.x0, box.y0, box.x1, box.y1) == (20, 10, 30, 20)
+
+
+def test_a_photograph_stands_at_the_top_left_and_its_colour_bar_below() -> None:
+    plain = plot_photo(PHOTO, (4, 6)).layout
+    assert (plain.xaxis.constraintoward, plain.yaxis.constraintoward) == ("left", "top")
+    figure = plot_photo(PHOTO, (4, 6), values=VALUES[0, 0])
+    bar = next(trace.colorbar for trace in figure.data if trace.type == "heatmap")
+    assert bar.orientation == "h" and bar.y < 0
+    assert figure.layout.margin.b > plain.margin.b
