@@ -40,7 +40,8 @@ def plot_word_bars(
     """
     second = f"whole image: {_coloured('left out', LEFT_OUT_COLOUR)}"
     second += "" if gradients is None else f", {_coloured('gradients', GRADIENTS_COLOUR)}"
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[escape(title), second])
+    titles = [text.replace(": ", ":<br>", 1) for text in (escape(title), second)]
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.08, subplot_titles=titles)
     rows = np.arange(len(units))
     opacity = [1.0 if chosen in (None, row) else DIMMED for row in rows]
     colours = [POSITIVE if value > 0 else NEGATIVE for value in np.nan_to_num(answers)]
@@ -51,11 +52,11 @@ def plot_word_bars(
     ):
         if values is not None:
             figure.add_trace(_bars(rows, values, units, name, {"color": colour, "opacity": opacity}), row=1, col=2)
-    apply_theme(figure, height=84 + BAR_PX * len(units))
+    apply_theme(figure, height=100 + BAR_PX * len(units))
     figure.update_annotations(font_size=12)
     figure.update_layout(showlegend=False, bargap=0.3, hovermode="closest", clickmode="event+select")
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 30, "b": 40})
-    figure.update_xaxes(zeroline=True, zerolinecolor=NEUTRAL, tickformat="+.2~g", nticks=5, title="cosine")
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 46, "b": 40})
+    figure.update_xaxes(zeroline=True, zerolinecolor=NEUTRAL, tickformat=".2~g", nticks=4, title="cosine")
     labels = [f"<b>{escape(unit)}</b>" if row == chosen else escape(unit) for row, unit in enumerate(units)]
     figure.update_yaxes(tickvals=rows, ticktext=labels, range=[len(units) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
@@ -118,7 +119,7 @@ def plot_word_matrix(
         colorscale=DIVERGING,
         zmin=-limit,
         zmax=limit,
-        colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12, "tickformat": "+.2~g"},
+        colorbar={"title": {"text": unit, "side": "right", "font": {"size": 12}}, "thickness": 12, "tickformat": ".2~g"},
         hovertemplate="row %{customdata[0]}, column %{customdata[1]}: %{z:+.3f}<extra></extra>",
     )
     figure = go.Figure([_columns(len(order), count), heat])

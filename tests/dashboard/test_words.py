@@ -92,6 +92,7 @@ def test_bars_hold_every_series_and_escape_words() -> None:
     assert [trace.name for trace in figure.data] == ["relevance", "left out", "integrated gradients"]
     assert figure.layout.yaxis.ticktext[1] == "<b>&lt;b&gt;x&lt;/b&gt;</b>"
     assert figure.layout.annotations[0].text == "&lt;i&gt;"
+    assert figure.layout.annotations[1].text.startswith("whole image:<br>")  # two lines, so that titles do not meet
 
 
 def test_the_matrix_puts_the_region_first_and_a_marker_on_every_column() -> None:
