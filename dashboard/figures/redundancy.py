@@ -22,6 +22,9 @@ from dashboard.figures.theme import (
 MAX_NUMBERED = 8
 """Up to so many labels a matrix has its numbers written in its cells."""
 
+STRONG = 0.45
+"""Share of the scale from which a cell's colour is dark enough, on any page, for white numbers."""
+
 LABEL_LENGTH = 18
 RAMP = [[end, f"rgba({','.join(map(str, POSITIVE_RGB))},{end * OPACITY})"] for end in (0.0, 1.0)]
 """For values that are never negative: zero is transparent."""
@@ -73,7 +76,8 @@ def plot_correlation(found: Redundancy) -> go.Figure:
         1, 2, shared_yaxes=True, subplot_titles=("before feature surgery", "after"), horizontal_spacing=0.05
     )
     for column, values in enumerate((found.correlation_before[0], found.correlation_after[0]), start=1):
-        figure.add_trace(_matrix(values, found.labels, found.labels, "%{z:.2f}"), row=1, col=column)
+        for trace in (_matrix(values, found.labels, found.labels), *_numbers(values, "{:.2f}", 1.0)):
+            figure.add_trace(trace, row=1, col=column)
     count = len(found.labels)
     title = "Correlation of the labels' maps over the patches"
     apply_theme(figure, title, max(330, min(700, 190 + 34 * count)))
@@ -96,9 +100,8 @@ def mean_correlation(matrix: np.ndarray) -> float:
     return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else float("nan")
 
 
-def _matrix(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], text: str) -> go.Heatmap:
+def _matrix(values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> go.Heatmap:
     ticks = np.array([[f"{row} / {column}" for column in label_ticks(columns)] for row in label_ticks(rows)])
-    numbered = {"texttemplate": text, "textfont": {"size": 11}} if max(values.shape) <= MAX_NUMBERED else {}
     return go.Heatmap(
         z=values.astype(np.float32),
         hovertext=ticks,
@@ -107,8 +110,24 @@ def _matrix(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], tex
         xgap=1,
         ygap=1,
         hoverongaps=False,
-        **numbered,
     )
+
+
+def _numbers(values: np.ndarray, form: str, limit: float) -> list[go.Scatter]:
+    """The numbers in the cells, where there is room: white in strong colours, else in the colour of the theme's text.
+
+    Plotly's own choice for heat maps takes a transparent cell for a white one, which it is not on a dark page.
+    """
+    if max(values.shape) > MAX_NUMBERED:
+        return []
+    strong = np.abs(values) > STRONG * limit
+    traces = []
+    for cells, font in ((strong, {"size": 11, "color": "#ffffff"}), (~strong & ~np.isnan(values), {"size": 11})):
+        rows, columns = np.nonzero(cells)
+        text = [form.format(value).replace("-", "−") for value in values[cells]]
+        place = {"x": columns, "y": rows, "mode": "text", "text": text, "textfont": font}
+        traces.append(go.Scatter(**place, hoverinfo="skip", showlegend=False))
+    return traces
 
 
 def _label_axes(figure: go.Figure, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -121,6 +140,7 @@ def _label_axes(figure: go.Figure, rows: Sequence[str], columns: Sequence[str]) 
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
+        ticks="",
     )
 
 
@@ -141,7 +161,7 @@ def plot_channels(found: Redundancy, count: int = 12, height: int = 330) -> go.F
         hovertemplate="channel %{x}: %{y:.3~g} %<extra></extra>",
     )
     total = 100 * float(found.channel_share[0].sum())
-    title = f"Strongest channels ({shares.sum():.0f} of the {total:.0f} % that all channels share)"
+    title = f"Strongest channels ({shares.sum():.0f} of the {total:.0f} % shared)"
     figure = apply_theme(go.Figure(bars), title, height)
     figure.update_layout(showlegend=False, bargap=0.25)
     figure.update_xaxes(title="channel of the embedding", type="category", tickangle=-60)
@@ -161,7 +181,8 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
     """
     values = effect.mean_change[0]  # (k, t)
     rows, columns = np.indices(values.shape)
-    heat = _matrix(values, effect.changes, effect.labels, "%{z:.2g}")
+    limit = float(np.nanmax(values)) or 1.0
+    heat = _matrix(values, effect.changes, effect.labels)
     heat.hovertemplate = "without %{hovertext}: moves by %{z:.2~g} (cosine), r = %{customdata:.2f}<extra></extra>"
     heat.customdata = effect.correlation[0].astype(np.float32)
     figure = go.Figure(heat)
@@ -170,16 +191,17 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
     figure.add_trace(
         go.Scatter(x=columns.ravel(), y=rows.ravel(), **markers, selected=clear, unselected=clear, showlegend=False)
     )
-    title = "One label left out: mean change of every map after surgery"
+    figure.add_traces(_numbers(values, "{:.2g}", limit))
+    title = "One label left out: mean change of every map"
     apply_theme(figure, title, max(300, min(760, 170 + 32 * len(effect.changes))))
     _label_axes(figure, effect.changes, effect.labels)
     if struck in effect.changes:
         row = effect.changes.index(struck)
         x1, line = len(effect.labels) - 0.5, {"color": SERIES_COLOURS[0], "width": 2}
         figure.add_shape(type="rect", x0=-0.5, x1=x1, y0=row - 0.5, y1=row + 0.5, line=line)
-    bar = {"title": {"text": "cosine", "side": "top"}, "thickness": 12, "nticks": 5, "tickformat": ".2~g"}
+    bar = {"title": {"text": "cosine", "side": "top", "font": {"size": 12}}, "thickness": 12, "nticks": 5, "tickformat": ".2~g"}
     figure.update_layout(
-        coloraxis={"colorscale": RAMP, "cmin": 0, "cmax": float(np.nanmax(values)) or 1.0, "colorbar": bar},
+        coloraxis={"colorscale": RAMP, "cmin": 0, "cmax": limit, "colorbar": bar},
         hovermode="closest",
         clickmode="event+select",
     )

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -135,9 +136,21 @@ def test_clicks_choose_patches_and_strike_labels(changes: list[dict]) -> None:
 
 def test_the_correlations_share_one_scale() -> None:
     figure = plot_correlation(results.redundancy(CASE))
-    assert [heat.coloraxis for heat in figure.data] == ["coloraxis"] * 2
+    heats = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert [heat.coloraxis for heat in heats] == ["coloraxis"] * 2
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
-    np.testing.assert_allclose(figure.data[1].z, results.redundancy(CASE).correlation_after[0])
+    np.testing.assert_allclose(heats[1].z, results.redundancy(CASE).correlation_after[0])
+
+
+def test_numbers_are_white_in_strong_cells_only_and_fit_a_theme_in_the_others() -> None:
+    found = results.redundancy(CASE)
+    matrix = np.array([[1.0, -0.78, 0.2], [-0.78, 1.0, np.nan], [0.2, np.nan, 1.0]])
+    found = replace(found, correlation_before=matrix[None], labels=("a", "b", "c"))
+    strong, weak = (trace for trace in plot_correlation(found).data if trace.mode == "text" and trace.xaxis == "x")
+    assert list(zip(strong.x, strong.y, strong.text, strict=True))[:2] == [(0, 0, "1.00"), (1, 0, "−0.78")]
+    assert strong.textfont.color == "#ffffff"
+    assert list(zip(weak.x, weak.y, weak.text, strict=True)) == [(2, 0, "0.20"), (0, 2, "0.20")]
+    assert weak.textfont.color is None
 
 
 def test_the_mean_correlation_leaves_the_diagonal_out() -> None:
