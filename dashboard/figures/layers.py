@@ -193,12 +193,17 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
     shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
-    figure.update_layout(margin={"b": 96}, hovermode="closest")
-    figure.update_layout(legend={"y": -0.27, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_layout(margin={"b": 108}, hovermode="closest")
+    figure.update_layout(legend={"y": -0.33, "yanchor": "top", "x": 0, "xanchor": "left"})
     figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown)
-    figure.update_xaxes(ticktext=[labels[place].replace(" ", "<br>") for place in shown], tickangle=0)
+    figure.update_xaxes(ticktext=[_tick(labels[place]) for place in shown], tickangle=0)
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
+
+
+def _tick(label: str) -> str:
+    """Words stand below the numbers, so that "no residual" does not run into the largest alpha."""
+    return label if label[0].isdigit() else "<br>" + label.replace(" ", "<br>")
 
 
 def _is_shown(label: str, count: int) -> bool:

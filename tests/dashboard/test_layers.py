@@ -90,7 +90,7 @@ def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
     figure = plot_alpha_sweep(table)
     assert [trace.name for trace in figure.data] == ["qk", "qq", "kk", "vv"]
     assert {len(trace.x) for trace in figure.data} == {len(results.ALPHAS) + 1}
-    assert figure.layout.xaxis.ticktext[-1] == "no<br>residual"
+    assert figure.layout.xaxis.ticktext[-1] == "<br>no<br>residual"
     assert len({round(trace.y[0], 5) for trace in figure.data}) == 1  # at alpha 0 all kinds agree
 
 
