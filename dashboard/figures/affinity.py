@@ -186,7 +186,7 @@ def plot_mass(found: SameRegionMass, layer: int, head: int | None) -> go.Figure:
     apply_theme(figure, "Same-region mass: attention kept inside", 320)
     figure.add_vline(x=layer, line={"color": NEUTRAL, "dash": "dash", "width": 1})
     figure.update_xaxes(title="block", dtick=max(1, len(blocks) // 6), range=[-0.5, len(blocks) - 0.5])
-    figure.update_yaxes(range=[0, 102], ticksuffix=" %")
+    figure.update_yaxes(range=[0, 105], ticksuffix=" %")
     figure.update_layout(margin={"t": 62, "b": 84}, hovermode="closest", clickmode="event+select")
     figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
     figure.update_annotations(font={"size": 12})

@@ -67,27 +67,30 @@ def render_affinity(case: Case) -> Exports:
 
 def _render_controls(case: Case) -> None:
     blocks = services.model(case).tower.blocks
-    kinds, layer, head = st.columns([2.4, 1.3, 1], gap="medium", vertical_alignment="bottom")
+    line = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
     options = results.kind_options(case)
-    kinds.pills(
+    line.pills(
         "Kinds of attention",
         options,
         selection_mode="multi",
+        width="content",
         format_func=figures.kind_title,
         **state.widget("kinds", list(results.shown_kinds(case)), _set_kinds),
     )
     shown = results.shown_layer(case)
     if len(blocks) > 1:
-        layer.slider(
+        line.slider(
             "Block",
             0,
             len(blocks) - 1,
+            width=220,
             help="Blocks count from 0. The last one writes the features.",
             **state.widget("affinity block", shown, lambda case, value: replace(case, layer=value)),
         )
-    head.selectbox(
+    line.selectbox(
         "Head",
         [MEAN, *range(blocks[shown].heads)],
+        width=190,
         format_func=lambda value: "mean of heads" if value == MEAN else f"head {value}",
         **state.widget("affinity head", MEAN if case.head is None else case.head, _set_head),
     )

@@ -70,7 +70,7 @@ def test_hovering_moves_every_map_without_the_server(affinity_page: Page, sent: 
 
 def test_a_click_changes_the_patch_of_the_other_panels(affinity_page: Page) -> None:
     titles = affinity_page.locator(".js-plotly-plot .gtitle")
-    assert not any("Strongest partners" in title for title in titles.all_inner_texts())
+    assert not any("Strongest partners" in title for title in titles.all_text_contents())
     for row, column in ((9, 4), (2, 11)):
         photo(affinity_page).click(position=at(affinity_page, row, column))
         wait_until_idle(affinity_page)
