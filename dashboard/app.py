@@ -9,11 +9,17 @@ from dashboard.panels.sidebar import default_case, render_sidebar
 
 freeze_imports()
 
-# More room for plots than Streamlit leaves; no visitor's text in it.
+# More room for plots than Streamlit leaves, and in a narrow window columns below each other instead of cut titles; a
+# photograph stays beside what it is linked to. No visitor's text in it.
 COMPACT = """<style>
 [data-testid="stMainBlockContainer"] { padding: 4.4rem 1.8rem 2rem; }
 [data-testid="stSidebarHeader"] { height: 2.2rem; margin-bottom: 0; }
 [data-testid="stSidebarUserContent"] { padding-bottom: 2rem; }
+@media (max-width: 1100px) {
+  [data-testid="stColumn"]:has([data-testid="stBidiComponentIsolated"]) { min-width: 17rem; }
+  [data-testid="stColumn"]:has([data-testid="stDataFrame"]) { min-width: 18rem; }
+  [data-testid="stColumn"]:has([data-testid="stPlotlyChart"]):not(:has([class*="photo"])) { min-width: 20rem; }
+}
 </style>"""
 
 

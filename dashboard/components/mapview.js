@@ -2,6 +2,8 @@
 // hovering a patch shows its value in every map, a click reports it. All text is set through textContent.
 
 const OPACITY = 0.92;
+const LEAST_CELL_PX = 82;
+const GAP_PX = 8;
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".view");
@@ -39,7 +41,10 @@ class MapView {
     this.root = root;
     this.hovered = null;
     this.dragged = null;
-    new ResizeObserver(() => this.paint()).observe(root);
+    new ResizeObserver(() => {
+      this.arrange();
+      this.paint();
+    }).observe(root);
   }
 
   async show(data) {
@@ -79,9 +84,9 @@ class MapView {
       const cells = row.cells.map((spec, c) => this.cell(r, c, spec));
       const name = row.title ? [element("div", { className: "name" }, row.title)] : [];
       const grid = element("div", { className: "cells" }, ...cells);
-      grid.style.setProperty("--columns", row.cells.length);
       return element("section", { className: "row" }, ...name, grid);
     });
+    this.grids = rows.map((row) => row.querySelector(".cells"));
     const main = element("div", { className: "main" }, ...rows);
     const aside = data.aside ? this.aside() : null;
     (aside ?? main).append(this.foot());
@@ -89,6 +94,20 @@ class MapView {
     if (!aside) main.prepend((this.place = element("div", { className: "place" })));
     this.root.replaceChildren(...(aside ? [aside] : []), main);
     this.root.style.setProperty("--region", data.colours.region);
+    this.arrange();
+  }
+
+  // As many columns as maps of a row; where there is no room for them, several lines of about the same length.
+  arrange() {
+    let wrapped = false;
+    for (const grid of this.grids ?? []) {
+      const count = grid.children.length;
+      const room = Math.max(1, Math.floor((grid.clientWidth + GAP_PX) / (LEAST_CELL_PX + GAP_PX)));
+      const lines = Math.max(1, Math.ceil(count / room));
+      grid.style.setProperty("--columns", Math.ceil(count / lines));
+      wrapped ||= lines > 1;
+    }
+    this.root.classList.toggle("wrapped", wrapped);
   }
 
   aside() {
@@ -119,7 +138,7 @@ class MapView {
     const canvas = element("canvas");
     const frame = this.frame(canvas);
     const note = element("div", { className: "note" });
-    const head = element("div", { className: "title", title: spec.hint }, this.repeats(r) ? "" : spec.title);
+    const head = element("div", { className: this.repeats(r) ? "title repeated" : "title", title: spec.hint }, spec.title);
     if (spec.action) frame.node.append(this.action(r, c, spec));
     const cell = { ...frame, frame: frame.node, canvas, note, spec: () => this.data.rows[r].cells[c] };
     if (spec.error) frame.node.append(element("div", { className: "problem" }, spec.error));

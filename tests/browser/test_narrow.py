@@ -1,0 +1,73 @@
+"""A narrow window: no map and no title of a figure is cut off, and what is linked stays side by side."""
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.driver import maps, open_page
+from tests.browser.server import Server
+
+VIEW = {"image": "toy-1", "p": ["a red flower", "sand", "a white cross"], "region": "object:a red flower"}
+
+
+@pytest.fixture
+def narrow_page(page: Page) -> Page:
+    """A page in a window of 900 pixels."""
+    page.set_viewport_size({"width": 900, "height": 800})
+    return page
+
+
+def cut_titles(page: Page) -> list[str]:
+    """Titles of figures that reach beyond their figure."""
+    return page.get_by_test_id("stPlotlyChart").evaluate_all(
+        """charts => charts.flatMap((chart) => {
+            const edge = chart.getBoundingClientRect().right + 1;
+            const titles = [...chart.querySelectorAll('.gtitle, .annotation-text')];
+            return titles.filter((t) => t.getBoundingClientRect().right > edge).map((t) => t.textContent);
+        })"""
+    )
+
+
+@pytest.mark.parametrize("name", ["flip", "layers", "affinity", "redundancy", "words", "space"])
+def test_titles_of_figures_are_whole(narrow_page: Page, server: Server, name: str) -> None:
+    open_page(narrow_page, server.url, name, **VIEW)
+    assert narrow_page.get_by_test_id("stPlotlyChart").count() > 0
+    assert cut_titles(narrow_page) == []
+
+
+@pytest.mark.parametrize("name", ["", "flip", "layers", "redundancy", "words"])
+def test_all_maps_are_in_sight(narrow_page: Page, server: Server, name: str) -> None:
+    open_page(narrow_page, server.url, name, **VIEW)
+    assert maps(narrow_page).count() > 0
+    hidden = maps(narrow_page).evaluate_all(
+        """maps => maps.filter((map) => {
+            const cells = map.closest('.cells').getBoundingClientRect();
+            return map.getBoundingClientRect().right > cells.right + 1 || map.clientWidth < 60;
+        }).map((map) => map.dataset.title)"""
+    )
+    assert hidden == []
+
+
+def test_maps_in_several_lines_have_their_titles(narrow_page: Page, server: Server) -> None:
+    titles = """views => views[0].shadowRoot.querySelector('.view').matches('.wrapped')
+        && [...views[0].shadowRoot.querySelectorAll('.title')].map((title) => title.clientHeight > 0)"""
+    open_page(narrow_page, server.url, **VIEW)
+    view = narrow_page.get_by_test_id("stBidiComponentIsolated").filter(has=maps(narrow_page))
+    assert all(view.evaluate_all(titles))
+    narrow_page.set_viewport_size({"width": 1440, "height": 900})
+    narrow_page.wait_for_function("matchMedia('(min-width: 1440px)').matches")
+    assert view.evaluate_all(titles) is False
+
+
+def test_titles_of_word_bars_do_not_meet(narrow_page: Page, server: Server) -> None:
+    open_page(narrow_page, server.url, "words", **VIEW)
+    left, right = narrow_page.locator(".st-key-word-bars .annotation-text").evaluate_all(
+        "titles => titles.map((title) => [title.getBoundingClientRect().left, title.getBoundingClientRect().right])"
+    )
+    assert left[1] < right[0]
+
+
+def test_points_and_their_photograph_stay_side_by_side(narrow_page: Page, server: Server) -> None:
+    open_page(narrow_page, server.url, "space", **VIEW)
+    points, photo = (narrow_page.locator(f".st-key-space-{name}").bounding_box() for name in ("points", "photo"))
+    assert points["x"] + points["width"] <= photo["x"]
+    assert abs(points["y"] - photo["y"]) < points["height"] / 2
