@@ -1,7 +1,7 @@
 """Where attention goes: from one patch over the grid, and from a region to itself, the background and the CLS token.
 
-Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, section 3.2, find that under q-k a patch attends to patches of other
-regions and that its strongest partner is not itself, and that v-v mends this. The measures here put numbers to it.
+Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, find that under q-k a patch attends to patches of other regions and
+that its strongest partner is not itself, and that v-v mends this. The measures here put numbers to it.
 """
 
 from collections.abc import Sequence
@@ -234,7 +234,7 @@ def best_partners(trace: Trace, kinds: Sequence[str], regions: Region | Sequence
     Raises:
         ValueError: a kind without meaning for the tower, regions that do not fit, or a block that was not kept.
 
-    Source: Li et al. 2023, arXiv 2304.05653, section 3.2: "the most similar token is not itself".
+    Source: Li et al. 2023, arXiv 2304.05653: "the most similar token is not itself".
     """
     members = _members(trace, regions)
     heads, mean = [], []

@@ -48,7 +48,7 @@ def score_contrast(values: np.ndarray | Tensor, region: Region) -> float:
     Raises:
         ValueError: values of another shape than the region, or not finite.
 
-    Source: Li et al. 2023, arXiv 2304.05653, section 4 (mSC is the mean over images and the classes present).
+    Source: Li et al. 2023, arXiv 2304.05653 (mSC is the mean over images and the classes present).
     """
     values = _map_on(values, region)
     spread = values.max() - values.min()
@@ -179,7 +179,7 @@ def best_threshold_iou(
     Raises:
         ValueError: no map, lists or shapes that do not match, values that are not finite, or no cell of the object.
 
-    Source: Li et al. 2023, arXiv 2304.05653, section 4, explainability mIoU = the mean of this over the classes.
+    Source: Li et al. 2023, arXiv 2304.05653, explainability mIoU = the mean of this over the classes.
     """
     scores, labels = _gather(maps, masks, valid)
     if not labels.any():

@@ -1,6 +1,6 @@
 """What all texts have in common in an image, and what the set of labels does to every map.
 
-Feature surgery (Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, section 3.3) splits the element-wise product of a
+Feature surgery (Li et al. 2023, "CLIP Surgery", arXiv 2304.05653) splits the element-wise product of a
 unit image token F_i with a weighted unit text feature w_t T_t into a part that is the same for all texts and the rest:
 
     F_i * w_t T_t  =  F_i * g  +  F_i * (w_t T_t - g)        g = mean_t(w_t T_t)      (d,)
@@ -81,7 +81,7 @@ def compute_redundancy(
     Raises:
         ValueError: wrong shapes, labels that do not match, or a single text without `redundant`.
 
-    Source: Li et al. 2023, arXiv 2304.05653, section 3.3, and the closed form of the module docstring.
+    Source: Li et al. 2023, arXiv 2304.05653, feature surgery, and the closed form of the module docstring.
     """
     before, after = similarity(features, text), feature_surgery(features, text, redundant)
     _check_labels(labels, before)

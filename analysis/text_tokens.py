@@ -4,8 +4,7 @@ CLIP's text tower gives every token of a caption a feature, though only that of 
 The multimodal visualisation of CLIP Surgery takes all of them, start and end token included, in place of the features
 of classes; what feature surgery removes is then what all tokens have in common. A token sees those before it only.
 
-Source: Li et al. 2023, "CLIP Surgery for Better Explainability with Enhancement in Open-Vocabulary Tasks", arXiv
-2304.05653, "Multimodal visualization" (section 5.6 of the first version), and the authors' answer on it in
+Source: Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, multimodal visualization, and the authors' answer on it in
 github.com/xmed-lab/CLIP_Surgery/issues/5: the features of the text before the end token is picked.
 """
 

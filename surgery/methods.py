@@ -72,7 +72,9 @@ METHODS: dict[str, Method] = {
     "clip": Method(),
     # Zhou et al. 2022, "Extract Free Dense Labels from CLIP", arXiv 2112.01071
     "maskclip": Method(attention="identity"),
-    # Li et al. 2023, "A Closer Look at the Explainability of CLIP" (CLIP Surgery), arXiv 2304.05653
+    # Li et al. 2023, "CLIP Surgery", arXiv 2304.05653: "CLIP Surgery for Better Explainability with Enhancement in
+    # Open-Vocabulary Tasks" (version 1, 2023), "A Closer Look at the Explainability of Contrastive Language-Image
+    # Pre-training" (version 2, 2024). Here its parts are cited by subject, not by the numbers of one version.
     "clip_surgery": Method(attention="vv", blocks=6, mlp=False, position_interpolation="bilinear"),
     # Wang et al. 2023, "SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference", arXiv 2312.01597
     "sclip": Method(attention="qq+kk"),

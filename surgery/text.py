@@ -110,7 +110,7 @@ def encode_tokens(model: TextModel, texts: Sequence[str], *, cut: bool = False) 
     Warns:
         PromptCutWarning: a text has more tokens than the model reads.
 
-    Source: Li et al. 2023, "CLIP Surgery for Better Explainability ...", arXiv 2304.05653, section 4.4 (multimodal).
+    Source: Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, multimodal visualization.
     """
     texts = _check_texts(texts)
     tower = find_text_tower(model.clip)

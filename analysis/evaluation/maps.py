@@ -94,7 +94,7 @@ def evaluate_maps(
     Raises:
         ValueError: a method without meaning for the tower, or no map at all.
 
-    Source: mSC and explainability mIoU as in Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, section 4.1; mSC here
+    Source: mSC and explainability mIoU as in Li et al. 2023, "CLIP Surgery", arXiv 2304.05653; mSC here
         over patches, IoU over pixels of the bilinearly enlarged map.
     """
     methods = usable_methods(model.tower) if methods is None else dict(methods)

@@ -52,7 +52,7 @@ def evaluate_recognition(
     Raises:
         ValueError: no image, classes that differ between images, fewer than 2 of them, or none present.
 
-    Source: Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, section 4.3 (multi-label recognition).
+    Source: Li et al. 2023, "CLIP Surgery", arXiv 2304.05653, multi-label recognition.
     """
     samples = _at_least_one(samples)
     names = {id: name for id, name in samples[0].names.items() if not is_background(id, name)}

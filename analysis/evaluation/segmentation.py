@@ -108,8 +108,8 @@ def evaluate_segmentation(
             another size than its image, an id outside of 0 to `MAX_ID`, a background threshold without a background
             class, or no pixel to count.
 
-    Source: the protocol of Li et al. 2023, arXiv 2304.05653, section 4.2; sliding window and probability threshold as
-        in Wang et al. 2023, "SCLIP", arXiv 2312.01597, section 4.1.
+    Source: the protocol of Li et al. 2023, arXiv 2304.05653, semantic segmentation; sliding window and probability
+        threshold as in Wang et al. 2023, "SCLIP", arXiv 2312.01597, section 4.1.
     """
     settings = settings or SegmentationSettings()
     fitted = fit_method(model.tower, method)

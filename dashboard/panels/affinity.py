@@ -35,8 +35,8 @@ linear, by the square root or over three decades; larger weights look like the t
 **Same-region mass**: of the weight that a region's patches put on patches, the share that stays in their own region
 (foreground or background), averaged over them. Uniform attention gives the region's share of the image.
 
-**Strongest partner**: the token with the largest weight. Section 3.2 of CLIP Surgery finds that under q-k it is not the
-patch itself, and often lies in another region.
+**Strongest partner**: the token with the largest weight. CLIP Surgery (arXiv 2304.05653) finds that under q-k it is not
+the patch itself, and often lies in another region.
 
 Keyboard: Tab reaches the image, arrow keys move the patch, Enter chooses it, Escape goes back.
 """

@@ -62,7 +62,7 @@ def _custom(field: str, value: object) -> dict:
 def _render_switches(case: Case) -> None:
     st.toggle(
         "feature surgery",
-        help="Removes from every map what all prompts have in common (CLIP Surgery, arXiv 2304.05653, section 3.3).",
+        help="Removes from every map what all prompts have in common (CLIP Surgery, arXiv 2304.05653).",
         **state.widget("surgery", case.feature_surgery, lambda case, on: replace(case, feature_surgery=on)),
     )
     st.toggle(

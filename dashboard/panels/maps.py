@@ -35,8 +35,8 @@ factor alpha of the attention output, with or without MLP; point at a title to s
 **Contrast** is the mean over the region's patches minus the mean over the background's. **AUC** is the probability
 that a patch of the region outscores one of the background; below 0.5 the map is flipped.
 
-**Feature surgery** removes what all prompts have in common (CLIP Surgery, section 3.3). **Prompt points** are the
-highest and lowest cells of a map, for Segment Anything (section 3.5).
+**Feature surgery** removes what all prompts have in common (CLIP Surgery). **Prompt points** are the highest and
+lowest cells of a map, for Segment Anything (the same paper).
 
 Keyboard: Tab reaches maps and threshold line, arrow keys move, Enter chooses a patch, Delete removes the threshold.
 """

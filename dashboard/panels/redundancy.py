@@ -25,7 +25,7 @@ from dashboard.panels.texts import plain
 from dashboard.regions import outline_path
 
 HELP = """
-**Feature surgery** (CLIP Surgery, arXiv 2304.05653, section 3.3) multiplies every image feature F with every weighted
+**Feature surgery** (CLIP Surgery, arXiv 2304.05653) multiplies every image feature F with every weighted
 label feature w·T, channel by channel, and takes away what is the same for all labels: F·g with g = mean(w·T). What is
 taken away is the **redundant feature**; its sum over the channels is the same map for every label.
 

@@ -48,7 +48,7 @@ without the word. Positive: the word holds the similarity up. Start and end toke
 
 **Tokens**: CLIP's text tower gives every token a feature. Its map is the cosine of the patches with it, after *feature
 surgery* over all tokens, start and end included (they then sum to zero), or plain (CLIP Surgery, arXiv 2304.05653,
-section 5.6 of the first version). A word of several tokens shows their mean.
+multimodal visualization). A word of several tokens shows their mean.
 
 **Why leaving out is the default**: the text tower is causal and only its end token is trained against images, so a
 token's feature stands for the caption up to there. Asked where the things are that the words name, leaving words out
