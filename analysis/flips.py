@@ -97,10 +97,22 @@ class FlipReport:
         return {name: reading.score_contrast for name, reading in self.readings.items()}
 
     @property
-    def summary(self) -> str:
-        """Three or four sentences built from the figures."""
-        parts = [_verdict(self), _turn(self), _blamed(self), _remedy(self)]
+    def verdict(self) -> str:
+        """Whether the CLIP map is flipped, which its flip AUC decides, and whether its contrast says the opposite."""
+        clip = self.readings["clip"]
+        state = "Flipped" if clip.flip_auc < 0.5 else "Not flipped"
+        return f"{state}, but AUC and contrast disagree" if _disagree(clip) else state
+
+    @property
+    def explanation(self) -> str:
+        """Three or four sentences after the verdict, built from the figures."""
+        parts = [_figures(self), _turn(self), _blamed(self), _remedy(self)]
         return " ".join(part for part in parts if part)
+
+    @property
+    def summary(self) -> str:
+        """The verdict and its explanation."""
+        return f"{self.verdict}. {self.explanation}"
 
 
 def diagnose(
@@ -213,30 +225,53 @@ def _as_region(region: Region | np.ndarray | Tensor, image: Image.Image, grid: t
     return region
 
 
-def _verdict(report: FlipReport) -> str:
+def _disagree(reading: MethodReading) -> bool:
+    """Whether flip AUC and contrast lie on different sides of what chance gives."""
+    return (reading.flip_auc - 0.5) * reading.contrast < 0
+
+
+def _signed(value: float) -> str:
+    """Two significant digits with a sign.
+
+    >>> _signed(-0.00014), _signed(0.2), _signed(0.0)
+    ('−0.00014', '+0.20', '0')
+    """
+    return f"{value:+#.2g}".rstrip(".").replace("-", "−") if value else "0"
+
+
+def _auc(reading: MethodReading) -> str:
+    """The flip AUC with two decimals; with four where two would hide on which side of 0.5 it lies."""
+    text = f"AUC {reading.flip_auc:.2f}"
+    return f"AUC {reading.flip_auc:.4f}" if text == "AUC 0.50" and reading.flip_auc != 0.5 else text
+
+
+def _figures(report: FlipReport) -> str:
     clip = report.readings["clip"]
-    share = f"{100 * clip.flip_auc:.0f} % of the pairs of a foreground and a background patch"
-    state = "Flipped" if clip.flip_auc < 0.5 else "Not flipped"
-    return (
-        f'{state}: in the CLIP map of "{report.text}" the foreground patch scores higher in {share}, '
-        f"and the contrast is {clip.contrast:+.3f}."
+    order = (
+        f'In the CLIP map of "{report.text}" a foreground patch outscores a background one in '
+        f"{100 * clip.flip_auc:.0f} % of the pairs ({_auc(clip)})"
     )
+    if _disagree(clip):
+        side = "below" if clip.contrast < 0 else "above"
+        return f"{order}, yet the mean foreground lies {side} the mean background (contrast {_signed(clip.contrast)})."
+    return f"{order}, and the contrast is {_signed(clip.contrast)}."
 
 
 def _turn(report: FlipReport) -> str:
-    if not len(report.lens_contrast):
+    lens = report.lens_contrast
+    if not len(lens):
         return "The attention pool is the only block, so there is no layer at which the sign could turn."
-    final = report.lens_contrast[-1]
-    sign = "negative" if final < 0 else "positive"
+    sign, final = "negative" if lens[-1] < 0 else "positive", f"{_signed(lens[-1])} after the last block"
     if report.turning_layer is None:
-        start = report.lens_contrast[0]
         return (
-            f"Read out after every block, the contrast is {sign} from the embedding on ({start:+.3f} to {final:+.3f})."
+            f"Read out after every block, the contrast is {sign} throughout: "
+            f"{_signed(lens[0])} after the embedding, {final}."
         )
-    before, after = report.lens_contrast[report.turning_layer - 1 : report.turning_layer + 1]
+    before, after = lens[report.turning_layer - 1 : report.turning_layer + 1]
+    end = "" if report.turning_layer == len(lens) - 1 else f"; it is {final}"
     return (
-        f"Read out after every block, the contrast turns {sign} in block {report.turning_layer - 1} "
-        f"({before:+.3f} to {after:+.3f}) and ends at {final:+.3f}."
+        f"Read out after every block, the contrast turns {sign} in block {report.turning_layer - 1}, "
+        f"from {_signed(before)} to {_signed(after)}{end}."
     )
 
 
@@ -245,17 +280,25 @@ def _blamed(report: FlipReport) -> str:
         return "No component pulls the contrast down."
     terms = report.blame.contrast(report.region)[0, :, 0]
     total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
-    listed = ", ".join(f"{culprit.label} ({culprit.blame:+.3f})" for culprit in report.culprits)
-    return f"The pull to the background is written above all by {listed}: {named / total:.0%} of all negative terms."
+    listed = ", ".join(f"{culprit.label} ({_signed(culprit.blame)})" for culprit in report.culprits)
+    share = f"{100 * named / total:.0f} % of all negative terms"
+    return f"The pull to the background is written above all by {listed}: {share}."
 
 
 def _remedy(report: FlipReport) -> str:
-    others = {name: reading for name, reading in report.readings.items() if name != "clip"}
-    if not others:
+    ranked = sorted((name for name in report.readings if name != "clip"), key=lambda name: -report.flip_auc[name])
+    if not ranked:
         return ""
-    best = max(others, key=lambda name: others[name].flip_auc)
-    worst = min(others, key=lambda name: others[name].flip_auc)
-    sentence = f"{TITLES.get(best, best)} does best, with {100 * others[best].flip_auc:.0f} %"
-    if len(others) > 1:
-        sentence += f"; {TITLES.get(worst, worst)} does worst, with {100 * others[worst].flip_auc:.0f} %"
-    return sentence + "."
+    title = {name: TITLES.get(name, name) for name in ranked}
+    auc = {name: _auc(reading) for name, reading in report.readings.items()}
+    best, worst = ranked[0], ranked[-1]
+    better = report.flip_auc[best] > report.flip_auc["clip"]
+    if len(ranked) == 1:
+        how = "better" if better else "no better"
+        return f"{title[best]} ({auc[best]}) does {how} than CLIP itself ({auc['clip']})."
+    if better:
+        return f"Of the other methods {title[best]} does best ({auc[best]}) and {title[worst]} worst ({auc[worst]})."
+    return (
+        f"No other method does better than CLIP itself ({auc['clip']}): {title[best]} comes closest ({auc[best]}), "
+        f"{title[worst]} does worst ({auc[worst]})."
+    )

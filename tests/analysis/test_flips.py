@@ -1,6 +1,7 @@
 """The report: its figures are those of the parts, its sentences carry its figures, its errors name the value."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from analysis import Region, diagnose, flip_auc
 from analysis.decomposition import decompose
+from analysis.flips import Culprit, FlipReport
 from data.toy import make_scenes
 from surgery import METHODS, Method, dense_features, load_model, similarity
 from tests.tiny import picture, tiny_model
@@ -47,13 +49,84 @@ def test_figures_are_those_of_the_parts(toy, scene, report):
     assert len(report.interventions) == 12
 
 
+def typeset(number, form):
+    return format(number, form).replace("-", "−")
+
+
 def test_the_summary_carries_its_figures(report):
-    sentences = [s for s in re.split(r"(?<=[.%])\s(?=[A-Z])", report.summary) if s]
-    assert 3 <= len(sentences) <= 5
-    assert f"{report.contrast['clip']:+.3f}" in report.summary
-    assert f"{100 * report.flip_auc['clip']:.0f} %" in report.summary
-    assert all(culprit.label in report.summary for culprit in report.culprits)
-    assert ("Flipped" in report.summary) == (report.flip_auc["clip"] < 0.5)
+    sentences = [s for s in re.split(r"(?<=\.)\s(?=[A-Z])", report.summary) if s]
+    assert 4 <= len(sentences) <= 5
+    assert f"contrast is {typeset(report.contrast['clip'], '+.2g')}" in report.summary
+    assert f"in {100 * report.flip_auc['clip']:.0f} % of the pairs" in report.summary
+    assert f"(AUC {report.flip_auc['clip']:.2f})" in report.summary
+    assert all(f"{culprit.label} ({typeset(culprit.blame, '+#.2g')})" in report.summary for culprit in report.culprits)
+    assert report.summary == f"{report.verdict}. {report.explanation}"
+    assert not re.search(r"-\d|\d%", report.summary)  # one minus sign, one way to write a percentage
+
+
+def with_figures(report, figures):
+    """The report with other figures: method -> (flip AUC, contrast)."""
+    readings = {
+        name: replace(report.readings["clip"], flip_auc=auc, contrast=value) for name, (auc, value) in figures.items()
+    }
+    return replace(report, readings=readings)
+
+
+@pytest.mark.parametrize(
+    ("auc", "value", "verdict"),
+    [
+        (0.51, -0.0014, "Not flipped, but AUC and contrast disagree"),
+        (0.49, 0.0014, "Flipped, but AUC and contrast disagree"),
+        (0.51, 0.0014, "Not flipped"),
+        (0.49, -0.0014, "Flipped"),
+        (0.5, -0.0014, "Not flipped"),
+    ],
+)
+def test_auc_and_contrast_of_opposite_sign_are_told(report, auc, value, verdict):
+    found = with_figures(report, {"clip": (auc, value)})
+    assert found.verdict == verdict
+    assert f"(AUC {auc:.2f})" in found.explanation and typeset(value, "+.2g") in found.explanation
+    assert ("yet the mean foreground lies" in found.explanation) == ("disagree" in verdict)
+
+
+def test_two_decimals_never_hide_the_side_of_one_half(report):
+    assert "(AUC 0.4973)" in with_figures(report, {"clip": (0.4973, -0.1)}).summary
+
+
+@pytest.mark.parametrize(
+    ("aucs", "sentence"),
+    [
+        ((0.28, 0.94, 0.3), "Of the other methods SCLIP does best (AUC 0.94) and GEM worst (AUC 0.30)."),
+        (
+            (0.51, 0.42, 0.3),
+            "No other method does better than CLIP itself (AUC 0.51): SCLIP comes closest (AUC 0.42), GEM does worst "
+            "(AUC 0.30).",
+        ),
+        ((0.51, 0.42), "SCLIP (AUC 0.42) does no better than CLIP itself (AUC 0.51)."),
+        ((0.51, 0.62), "SCLIP (AUC 0.62) does better than CLIP itself (AUC 0.51)."),
+    ],
+)
+def test_the_best_method_is_measured_against_clip(report, aucs, sentence):
+    figures = {name: (auc, auc - 0.5) for name, auc in zip(("clip", "sclip", "gem"), aucs, strict=False)}
+    assert with_figures(report, figures).summary.endswith(f" {sentence}")
+
+
+def with_lens(report: FlipReport, values: list[float], turn: int | None) -> str:
+    return replace(report, lens_contrast=np.array(values, np.float32), turning_layer=turn).summary
+
+
+def test_first_and_last_of_the_lens_are_named(report):
+    never = with_lens(report, [-0.05, -0.4, -0.367], None)
+    assert "is negative throughout: −0.050 after the embedding, −0.37 after the last block." in never
+    early = with_lens(report, [0.026, -0.01, -0.367], 1)
+    assert "turns negative in block 0, from +0.026 to −0.010; it is −0.37 after the last block." in early
+    last = with_lens(report, [-0.026, -0.01, 0.0004], 2)
+    assert "turns positive in block 1, from −0.010 to +0.00040. The" in last
+
+
+def test_small_terms_keep_their_digits(report):
+    tiny = Culprit(report.culprits[0].component, -0.00014)
+    assert f"{tiny.label} (−0.00014):" in replace(report, culprits=(tiny,)).summary
 
 
 def test_a_region_and_a_mask_say_the_same(toy, scene):
