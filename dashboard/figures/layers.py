@@ -188,13 +188,13 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
             figure.add_trace(_interval(line, colour))
         dash = ("solid", "dash", "dot")[number // len(SERIES_COLOURS) % 3]
         figure.add_trace(_sweep_line(line, name, colour, dash))
-    apply_theme(figure, "Contrast against alpha, a line a kind of attention", 360)
+    apply_theme(figure, "Contrast against alpha, a line a kind of attention", 372)
     if point is not None:
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
     shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
     figure.update_layout(margin={"b": 108}, hovermode="closest")
-    figure.update_layout(legend={"y": -0.33, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_layout(legend={"y": -0.42, "yanchor": "top", "x": 0, "xanchor": "left"})
     figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown)
     figure.update_xaxes(ticktext=[_tick(labels[place]) for place in shown], tickangle=0)
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")

@@ -199,7 +199,12 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
         row = effect.changes.index(struck)
         x1, line = len(effect.labels) - 0.5, {"color": SERIES_COLOURS[0], "width": 2}
         figure.add_shape(type="rect", x0=-0.5, x1=x1, y0=row - 0.5, y1=row + 0.5, line=line)
-    bar = {"title": {"text": "cosine", "side": "top", "font": {"size": 12}}, "thickness": 12, "nticks": 5, "tickformat": ".2~g"}
+    bar = {
+        "title": {"text": "cosine", "side": "top", "font": {"size": 12}},
+        "thickness": 12,
+        "nticks": 5,
+        "tickformat": ".2~g",
+    }
     figure.update_layout(
         coloraxis={"colorscale": RAMP, "cmin": 0, "cmax": limit, "colorbar": bar},
         hovermode="closest",

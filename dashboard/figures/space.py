@@ -29,6 +29,8 @@ MAX_NAMES = 7
 OTHERS = "others"
 FADED = 0.22
 HEIGHT_PX = 480
+BUTTONS_PX = 96
+"""Width of the buttons that play and stop, at the left of the slider."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +247,8 @@ def _slider(layout: Layout, start: int) -> dict:
         {"label": name, "method": "animate", "args": [[str(index)], _timing(0)]}
         for index, name in enumerate(layout.names)
     ]
-    return {"active": start, "steps": steps, "x": 0.14, "len": 0.86, "y": -0.14, "currentvalue": {"visible": False}}
+    beside = {"x": 0, "len": 1, "pad": {"l": BUTTONS_PX, "t": 6}, "y": -0.14}
+    return {"active": start, "steps": steps, "currentvalue": {"visible": False}, **beside}
 
 
 def _buttons() -> dict:

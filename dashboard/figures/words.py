@@ -119,7 +119,11 @@ def plot_word_matrix(
         colorscale=DIVERGING,
         zmin=-limit,
         zmax=limit,
-        colorbar={"title": {"text": unit, "side": "right", "font": {"size": 12}}, "thickness": 12, "tickformat": ".2~g"},
+        colorbar={
+            "title": {"text": unit, "side": "right", "font": {"size": 12}},
+            "thickness": 12,
+            "tickformat": ".2~g",
+        },
         hovertemplate="row %{customdata[0]}, column %{customdata[1]}: %{z:+.3f}<extra></extra>",
     )
     figure = go.Figure([_columns(len(order), count), heat])

@@ -146,7 +146,8 @@ def test_numbers_are_white_in_strong_cells_only_and_fit_a_theme_in_the_others() 
     found = results.redundancy(CASE)
     matrix = np.array([[1.0, -0.78, 0.2], [-0.78, 1.0, np.nan], [0.2, np.nan, 1.0]])
     found = replace(found, correlation_before=matrix[None], labels=("a", "b", "c"))
-    strong, weak = (trace for trace in plot_correlation(found).data if trace.mode == "text" and trace.xaxis == "x")
+    written = [trace for trace in plot_correlation(found).data if trace.type == "scatter"]
+    strong, weak = (trace for trace in written if trace.xaxis == "x")
     assert list(zip(strong.x, strong.y, strong.text, strict=True))[:2] == [(0, 0, "1.00"), (1, 0, "−0.78")]
     assert strong.textfont.color == "#ffffff"
     assert list(zip(weak.x, weak.y, weak.text, strict=True)) == [(2, 0, "0.20"), (0, 2, "0.20")]
