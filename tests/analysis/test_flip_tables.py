@@ -25,6 +25,16 @@ def test_parts_and_wholes_both_add_up_to_the_contrast(report):
         assert rows["blame"].sum() == pytest.approx(report.contrast["clip"], abs=1e-5)
 
 
+def test_rows_marked_in_sum_add_up_to_the_contrast_and_the_others_to_their_parts(report):
+    table = component_table(report)
+    assert table.loc[table["in_sum"], "blame"].sum() == pytest.approx(report.contrast["clip"], abs=1e-5)
+    wholes = table[~table["in_sum"]]
+    assert set(wholes["kind"]) == {"attention"}
+    for _, whole in wholes.iterrows():
+        parts = table[(table["block"] == whole["block"]) & table["kind"].isin(["head", "bias"])]
+        assert parts["blame"].sum() == pytest.approx(whole["blame"], abs=1e-6)
+
+
 def test_removals_are_beside_what_blame_says(report):
     table = component_table(report).set_index("component")
     assert table["change"].notna().sum() == len(report.interventions)
