@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analysis import FlipReport
 
 REGION_PANEL = "Region that should light up"
+NOT_REMOVED = "not removed"
 
 
 def diagnose_image(
@@ -58,7 +59,9 @@ def diagnose_image(
     """Say whether the map of a prompt is flipped, where its sign turns, what writes it, and what each method does.
 
     Prints the report and writes [bold]<name>_diagnosis[/bold] .json, .html (interactive, offline), .png, and two
-    tables, _methods.csv and _components.csv.
+    tables, _methods.csv and _components.csv: a row a component, aN the attention and mN the MLP of block N, counted
+    from 0, aN.hK its head K. The blame of the rows with in_sum True adds up to the contrast of the CLIP map; the others
+    are attentions as a whole, the sums of their heads and bias.
 
     [bold]Examples[/bold]
 
@@ -113,15 +116,32 @@ def _print(report: "FlipReport") -> None:
     console.print(table)
     console.print()
     console.print(_culprits(report))
+    console.print(_legend(report), style="dim", markup=False)
 
 
 def _culprits(report: "FlipReport") -> Table:
-    """The components that pull the contrast down most; what removing a block's attention or MLP did."""
+    """The components that pull the contrast down most and, where any was removed, what removing them did."""
+    titles = ("culprit", "adds to the contrast", "removed, the contrast changes by")
     changes = {found.component: found.change for found in report.interventions}
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
-    for title in ("culprit", "adds to the contrast", "removed, the contrast changes by"):
+    for title in titles if changes else titles[:2]:
         table.add_column(title, justify="left" if title == "culprit" else "right")
     for culprit in report.culprits:
-        change = changes.get(culprit.component)
-        table.add_row(culprit.label, f"{culprit.blame:+.3g}", "–" if change is None else f"{change:+.3g}")
+        cells = [culprit.label, f"{culprit.blame:+.4f}"]
+        if changes:
+            change = changes.get(culprit.component)
+            cells.append(NOT_REMOVED if change is None else f"{change:+.4f}")
+        table.add_row(*cells)
     return table
+
+
+def _legend(report: "FlipReport") -> str:
+    """What the short names of components are, and why some were not removed."""
+    lines = [
+        "aN is the attention and mN the MLP of block N, counted from 0; aN.hK is head K of aN, aN.bias the bias of its "
+        "output projection; embedding is patches and positions before block 0."
+    ]
+    removed = {found.component for found in report.interventions}
+    if removed and any(culprit.component not in removed for culprit in report.culprits):
+        lines.append(f"{NOT_REMOVED}: only whole attentions and MLPs are removed and the rest re-run, not their parts.")
+    return "\n".join(lines)

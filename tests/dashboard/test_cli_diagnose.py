@@ -58,6 +58,29 @@ def test_files_hold_the_report_of_the_api(toy, tmp_path):
     assert html.escape(report.summary) in (tmp_path / "toy-3_diagnosis.html").read_text()
 
 
+def test_the_table_says_what_components_are_and_which_were_not_removed(tmp_path):
+    output = " ".join(run(*RING, "--method", "clip", "--out", tmp_path).stdout.split())
+    assert "aN is the attention and mN the MLP of block N, counted from 0; aN.hK is head K" in output
+    assert "not removed: only whole attentions and MLPs are removed" in output
+    rows = {row["component"]: row for row in written(tmp_path)["components"]}
+    shown = [
+        f"{rows[c['component']]['change']:+.4f}" for c in written(tmp_path)["culprits"] if c["component"][0] == "m"
+    ]
+    assert shown and all(change in output for change in shown)
+    quick = " ".join(run(*RING, "--method", "clip", "--no-ablate", "--out", tmp_path).stdout.split())
+    assert "head K" in quick and "removed" not in quick
+
+
+def test_marked_components_add_up_to_the_contrast(tmp_path):
+    run(*RING, "--method", "clip", "--no-ablate", "--out", tmp_path)
+    table = pd.read_csv(tmp_path / "toy-3_diagnosis_components.csv")
+    contrast = written(tmp_path)["methods"]["clip"]["contrast"]
+    assert table.loc[table["in_sum"], "blame"].sum() == pytest.approx(contrast, abs=1e-5)
+    assert table["blame"].sum() != pytest.approx(contrast, abs=1e-3)
+    assert [row["in_sum"] for row in written(tmp_path)["components"]] == table["in_sum"].tolist()
+    assert "rows with in_sum True" in " ".join(run("diagnose", "--help").stdout.replace("│", " ").split())
+
+
 def test_masks_of_one_class_and_of_many_give_the_same_region(toy, masks, tmp_path):
     quick = [*RING, "--no-ablate", "--method", "clip"]
     run(*quick, "--mask", masks / "ring.png", "--out", tmp_path / "one")
