@@ -156,12 +156,13 @@ def _measures(request: Request, found: ImageMaps) -> Iterator[dict[str, Any]]:
     for m, name in enumerate(request.methods):
         for t, prompt in enumerate(request.prompts):
             values = found.maps[m, t]
+            row, column = np.unravel_index(values.argmax(), values.shape)
             yield {
                 "method": name,
                 "prompt": prompt,
-                "image": found.cls[m, t],
+                f"cls_{'score' if request.surgery else 'cosine'}": found.cls[m, t],
                 "min": values.min(),
                 "mean": values.mean(dtype=np.float64),
                 "max": values.max(),
-                "strongest_patch": np.unravel_index(values.argmax(), values.shape),
+                "strongest_patch": {"row": row, "column": column},
             }

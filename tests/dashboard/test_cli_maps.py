@@ -86,7 +86,10 @@ def test_json_holds_every_setting_and_measure(toy, tmp_path, photo):
     (measure,) = written["measures"]
     values = arrays["maps"][0, 0]
     assert measure["max"] == pytest.approx(float(values.max()))
-    assert values[tuple(measure["strongest_patch"])] == values.max()
+    assert set(measure["strongest_patch"]) == {"row", "column"}
+    assert values[measure["strongest_patch"]["row"], measure["strongest_patch"]["column"]] == values.max()
+    assert measure["cls_cosine"] == pytest.approx(float(arrays["cls"][0, 0]))
+    assert "image" not in measure
 
 
 def test_picture_is_a_png_and_normalize_changes_only_it(tmp_path):
