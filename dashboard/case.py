@@ -64,7 +64,7 @@ class Case:
         image: name of a sample, or "sha256:<hash>" of an upload.
         prompts: the texts.
         templates: one of `TEMPLATES`.
-        caption: the sentence of the Words page; "" for the sample's own.
+        caption: the sentence of the Words page; "" for the sample's own, or for the prompts.
         region: "", "object:<phrase>", "mask:<sha256>", "mask:<sha256>#<id>", "box:x0,y0,x1,y1" or
             "polygon:x0,y0,x1,y1,...", in pixels of the image.
         patch: row and column of the chosen patch.
@@ -175,6 +175,15 @@ def examined_prompt(case: Case) -> str:
     if not choices:
         raise ValueError("Expected prompts to hold at least one text, but got none")
     return case.prompt if case.prompt in choices else choices[0]
+
+
+def is_judged(case: Case, prompt: str) -> bool:
+    """Whether the region says where the map of this prompt should light up.
+
+    An object's region speaks of its own phrase only, where that is among the prompts; a drawn one of every prompt.
+    """
+    kind, _, phrase = case.region.partition(":")
+    return kind != "object" or phrase not in case.prompts or phrase == prompt
 
 
 def describe_method(method: Method) -> str:

@@ -174,7 +174,11 @@ def _open_stream(source: Source) -> tuple[BinaryIO, str]:
 def _describe(stream: BinaryIO) -> str:
     stream.seek(0)
     start = stream.read(16)
-    return f"a file that starts with {start!r}" if start else "an empty file"
+    if not start:
+        return "an empty file"
+    shown = start.decode("latin-1")
+    readable = "".join(character if character.isascii() and character.isprintable() else " " for character in shown)
+    return f"a file that starts with {readable.strip()!r}" if readable.strip() else "a file of another kind"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -49,7 +49,7 @@ class MapView {
 
   async show(data) {
     this.data = data;
-    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, !data.aside, data.histogram, data.colour_bar]);
+    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, data.photo.width, data.photo.height, !data.aside, data.histogram, data.colour_bar]);
     if (signature !== this.signature) {
       this.signature = signature;
       this.build();

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import Region, contrast, flip_auc
 from dashboard import events, services, state
-from dashboard.case import MAX_PINS, Case, Pin, describe_method, method_of, method_title, pin_of
+from dashboard.case import MAX_PINS, Case, Pin, describe_method, is_judged, method_of, method_title, pin_of
 from dashboard.figures import shared_limit
 from dashboard.panels.map_controls import render_controls
 from dashboard.panels.map_exports import maps_exports
@@ -33,7 +33,8 @@ factor alpha of the attention output, with or without MLP; point at a title to s
 (2404.08181), ClearCLIP (2407.12442).
 
 **Contrast** is the mean over the region's patches minus the mean over the background's. **AUC** is the probability
-that a patch of the region outscores one of the background; below 0.5 the map is flipped.
+that a patch of the region outscores one of the background; below 0.5 the map is flipped. The region of an object
+judges the maps of its own phrase; under the others stands their mean.
 
 **Feature surgery** removes what all prompts have in common (CLIP Surgery). **Prompt points** are the highest and
 lowest cells of a map, for Segment Anything (the same paper).
@@ -81,9 +82,10 @@ def build_view(case: Case, columns: list[MethodMaps], region: Region | None) -> 
     """The grid prompts x methods as it is drawn."""
     rows = []
     for index, prompt in enumerate(case.prompts):
-        cells = [_method_cell(case, column, index, region) for column in columns]
+        judged_by = region if is_judged(case, prompt) else None
+        cells = [_method_cell(case, column, index, judged_by) for column in columns]
         if case.difference:
-            cells.append(_difference_cell(case, index, region))
+            cells.append(_difference_cell(case, index, judged_by))
         rows.append(Row(f"“{prompt}”", tuple(cells)))
     found = [column.maps for column in columns if column.maps]
     mask = services.region_mask(case)

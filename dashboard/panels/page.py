@@ -21,13 +21,15 @@ from dashboard.address import to_link
 from dashboard.case import RANDOM, Case, describe_model, fit_case
 from dashboard.download import download
 from dashboard.jobs import Stopped
-from dashboard.panels.case import render_case_line
+from dashboard.panels.case import image_title, render_case_line
 from dashboard.panels.texts import plain
 from dashboard.panels.work import watch
+from data.toy.vocabulary import describe_limits
 from surgery import Model
 from surgery.catalog import TagInfo
 
 NO_WEIGHTS = "to be cached or to be downloaded"
+UNKNOWN_MODELS = ("Expected model to be", "Expected weights of", "Expected a local checkpoint")
 
 EXPECTED = (ValueError, OSError)
 """Errors that say what was wrong with the input; everything else is a defect and shows as one."""
@@ -98,6 +100,8 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
         st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
         if NO_WEIGHTS in str(error):
             _render_other_models()
+        elif str(error).startswith(UNKNOWN_MODELS):
+            _render_back_to_toy()
     return None
 
 
@@ -123,6 +127,10 @@ def _fitted(case: Case) -> Case:
     if case.weights == RANDOM:
         name = plain(describe_model(case.model, case.weights))
         st.warning(f"{name}: the maps show the plumbing, not knowledge.", icon=":material/casino:")
+    foreign = () if case.image.startswith("toy-") else (image_title(case),)
+    limits = describe_limits(case.prompts, foreign) if case.model == catalogue.TOY else None
+    if limits:
+        st.warning(plain(f"{limits[0].upper()}{limits[1:]}. Choose a real model in the sidebar to ask about them."))
     tower = _load(case).tower
     if case.size is not None and any(case.size % side for side in tower.patch_px):
         case = replace(case, size=None)
@@ -178,8 +186,12 @@ def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:
 
 def _render_other_models() -> None:
     with st.container(horizontal=True):
+        _render_back_to_toy()
         st.button("Use random weights", on_click=lambda: state.update(weights=RANDOM))
-        st.button("Back to the toy", on_click=lambda: state.update(model=catalogue.TOY, weights=""))
+
+
+def _render_back_to_toy() -> None:
+    st.button("Back to the toy", on_click=lambda: state.update(model=catalogue.TOY, weights=""))
 
 
 def _render_tools(case: Case, help: str, exports: Exports) -> None:

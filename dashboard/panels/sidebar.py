@@ -135,6 +135,8 @@ def _take_file(key: str, take: Callable[[object], None]) -> None:
 def _take_image(file: object) -> None:
     image = load_image(file)
     state.remember_upload(image)
+    if image.sha256 == state.case().upload:  # the file that an address asked for: the view is kept
+        return
     state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="", lit=())
 
 

@@ -58,9 +58,9 @@ class WordsKey:
 
 
 def caption_of(case: Case) -> str:
-    """The caption of the case: what was typed, else the sample's own; "" where there is none."""
+    """The caption of the case: what was typed, else the sample's own, else the prompts; "" where there is none."""
     sample = services.sample(case)
-    return case.caption or ("" if sample is None else sample.caption)
+    return case.caption or (sample.caption if sample else "") or " and ".join(case.prompts)
 
 
 def word_values(case: Case, measure: str) -> WordValues:

@@ -11,6 +11,7 @@ from dashboard.case import (
     describe_model,
     describe_region,
     fit_case,
+    is_judged,
     method_of,
     pin_of,
 )
@@ -75,3 +76,10 @@ def test_the_case_line_names_every_part_and_clears_one_at_a_time() -> None:
     assert parts["prompt 0"].clear == {"prompts": ("b",)}
     assert replace(case, **parts["patch"].clear).patch is None
     assert parts["model"].clear is None
+
+
+def test_an_object_judges_its_own_phrase_and_a_drawing_all_prompts() -> None:
+    case = Case(prompts=("a red circle", "grass"), region="object:a red circle")
+    assert [is_judged(case, prompt) for prompt in case.prompts] == [True, False]
+    assert all(is_judged(replace(case, region="box:0,0,9,9"), prompt) for prompt in case.prompts)
+    assert is_judged(replace(case, region="object:a blue ring"), "grass")

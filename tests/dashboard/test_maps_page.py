@@ -34,6 +34,7 @@ def test_a_newcomer_sees_all_methods_on_a_made_scene(open_app) -> None:
     assert [row["title"] for row in rows] == [f"“{prompt}”" for prompt in case.prompts]
     assert [cell["title"] for cell in rows[0]["cells"]][:3] == ["CLIP", "MaskCLIP", "CLIP Surgery"]
     assert all("AUC" in cell["note"] for cell in rows[0]["cells"])
+    assert not any("AUC" in cell["note"] for row in rows[1:] for cell in row["cells"])  # the region is not theirs
 
 
 def test_maps_are_those_of_the_library_on_one_symmetric_scale(open_app) -> None:

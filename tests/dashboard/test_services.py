@@ -225,3 +225,14 @@ def test_regions_become_patches() -> None:
     region = services.region(replace(CASE, region="box:0,0,112,224"))
     assert region.foreground[:, :7].all() and region.background[:, 7:].all()
     assert services.region(CASE) is None
+
+
+def test_the_toy_says_what_it_does_not_know(open_app) -> None:
+    def told(case: Case) -> list[str]:
+        return [warning.value for warning in open_app(case).warning if "mean nothing" in warning.value]
+
+    assert told(Case(image="toy-0", prompts=("a red circle", "snow"))) == []
+    photograph = told(Case(image="china", prompts=("sky",)))
+    assert len(photograph) == 1 and "china" in photograph[0]
+    word = told(Case(image="toy-0", prompts=("a pagoda",)))
+    assert len(word) == 1 and "pagoda" in word[0]
