@@ -15,6 +15,10 @@ SIZE_FACTORS = (0.5, 1, 1.5, 2, 3)
 MAX_TOKENS = 2500
 """Larger inputs are not offered: the trace keeps q, k, v of every block."""
 
+LAST_BLOCKS = "How many of the last blocks are walked again, with this kind of attention, for the map custom."
+RESIDUAL = "Factor of the residual in these blocks: 1 as in CLIP, 0 as in ClearCLIP."
+ALPHA = "Factor of the attention output in these blocks: 1 as in CLIP; the larger, the less the residual speaks."
+
 
 def render_controls(case: Case) -> None:
     """All controls above the grid."""
@@ -46,10 +50,11 @@ def render_custom(case: Case, model: Model) -> None:
     options = kinds if method.attention in kinds else (*kinds, method.attention)
     kind.selectbox("custom: attention kind", options, **_custom("attention", method.attention))
     if depth > 1:
-        blocks.slider("last blocks", 1, depth, **_custom("blocks", method.blocks))
-    residual.slider("residual", 0.0, 1.0, step=0.05, **_custom("residual", float(method.residual)))
-    alpha.slider("alpha", 0.0, max(5.0, method.alpha), step=0.05, **_custom("alpha", float(method.alpha)))
-    mlp.toggle("MLP", **_custom("mlp", method.mlp))
+        blocks.slider("last blocks", 1, depth, help=LAST_BLOCKS, **_custom("blocks", method.blocks))
+    residual.slider("residual", 0.0, 1.0, step=0.05, help=RESIDUAL, **_custom("residual", float(method.residual)))
+    largest = max(5.0, method.alpha)
+    alpha.slider("alpha", 0.0, largest, step=0.05, help=ALPHA, **_custom("alpha", float(method.alpha)))
+    mlp.toggle("MLP", help="Whether the MLPs of these blocks add their output.", **_custom("mlp", method.mlp))
 
 
 def _custom(field: str, value: object) -> dict:

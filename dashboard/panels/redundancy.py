@@ -11,7 +11,7 @@ from analysis.redundancy import Redundancy
 from analysis.regions import Region
 from dashboard import events, services, state
 from dashboard.address import MAX_PROMPTS, MAX_TEXT
-from dashboard.case import Case, describe_method, method_title
+from dashboard.case import Case, describe_method, is_judged, method_title
 from dashboard.figures import redundancy as figures
 from dashboard.figures import shared_limit
 from dashboard.panels import redundancy_results as results
@@ -163,14 +163,14 @@ def _render_stages(case: Case, region: Region | None) -> None:
     title = method_title(case.method_a)
     hint = describe_method(before.method)
     rows = [
-        Row(f"{title}, before feature surgery", _cells(case.prompts, before.patches, region, hint)),
-        Row(f"{title}, after feature surgery", _cells(case.prompts, after.patches, region, hint)),
+        Row(f"{title}, before feature surgery", _cells(case, before.patches, region, hint)),
+        Row(f"{title}, after feature surgery", _cells(case, after.patches, region, hint)),
     ]
     struck = results.struck_label(case)
     if struck:
         rest, maps = results.without(case, struck)
         shown.append(maps.patches)
-        rows.append(Row(f"{title}, after, without “{struck}”", _cells(case.prompts, maps.patches, region, hint, rest)))
+        rows.append(Row(f"{title}, after, without “{struck}”", _cells(case, maps.patches, region, hint, rest)))
     st.markdown("**Before and after**, one map a label, all on one scale")
     _render_view(case, tuple(rows), shared_limit(shown), _stages_unit(case))
     st.caption(
@@ -185,16 +185,17 @@ def _stages_unit(case: Case) -> str:
 
 
 def _cells(
-    prompts: tuple[str, ...], maps: np.ndarray, region: Region | None, hint: str, kept: tuple[str, ...] | None = None
+    case: Case, maps: np.ndarray, region: Region | None, hint: str, kept: tuple[str, ...] | None = None
 ) -> tuple[Cell, ...]:
     """A cell a label; `maps` (gh, gw, k) belong to `kept`, or to all."""
     cells = []
-    for prompt in prompts:
+    for prompt in case.prompts:
         if kept is not None and prompt not in kept:
             cells.append(Cell(f"“{prompt}”", error="struck out"))
             continue
-        values = maps[:, :, (kept or prompts).index(prompt)]
-        cells.append(Cell(f"“{prompt}”", values, note=region_note(values, region), hint=hint))
+        values = maps[:, :, (kept or case.prompts).index(prompt)]
+        note = region_note(values, region if is_judged(case, prompt) else None)
+        cells.append(Cell(f"“{prompt}”", values, note=note, hint=hint))
     return tuple(cells)
 
 
