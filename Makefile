@@ -9,14 +9,14 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help app test bench lint screenshots
 
 help:
-	@echo "make app          set up and open the dashboard"
+	@echo "make app          set up and open the dashboard (ARGS=\"--headless\" passes options on)"
 	@echo "make test         set up and run all tests (JOBS=$(JOBS) processes)"
 	@echo "make bench        set up and print the speed tables"
 	@echo "make lint         set up and check style"
 	@echo "make screenshots  set up and photograph every page"
 
 app: $(READY)
-	@$(BIN)/clip-theatre app
+	@$(BIN)/clip-theatre app $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

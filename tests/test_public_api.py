@@ -77,8 +77,9 @@ def test_a_method_is_frozen_and_has_variants():
         method.alpha = 2.0
 
 
-def test_the_python_of_the_readme_runs():
+def test_the_python_of_the_readme_runs(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert "embedding" in done.stdout and "lipped" in done.stdout
+    assert "a4.h0" in done.stdout and "lipped" in done.stdout
+    assert (tmp_path / "maps.html").stat().st_size > 10_000
