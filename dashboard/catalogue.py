@@ -66,7 +66,7 @@ def source_of(model: str, weights: str) -> tuple[str, str | None]:
         return TOY, None
     info = _info(model)
     if weights == RANDOM:
-        return model, None
+        return model, RANDOM
     if weights not in {tag.tag for tag in info.tags}:
         choices = ", ".join((RANDOM, *(tag.tag for tag in info.tags)))
         raise ValueError(f"Expected weights of {model} to be one of {choices}, but got {weights!r}")

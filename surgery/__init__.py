@@ -6,6 +6,7 @@ from surgery.maps import PromptPoints, prompt_points, similarity_maps
 from surgery.methods import METHODS, TITLES, Method
 from surgery.models import Model, load_model
 from surgery.trace import Trace
+from surgery.weights import RandomWeightsWarning, WeightsNotFound
 
 __all__ = [
     "METHODS",
@@ -14,8 +15,10 @@ __all__ = [
     "Method",
     "Model",
     "PromptPoints",
+    "RandomWeightsWarning",
     "Similarity",
     "Trace",
+    "WeightsNotFound",
     "class_probabilities",
     "dense_features",
     "encode_dense",

@@ -1,5 +1,6 @@
 """Loading any open_clip model that can be operated on, and the `Model` that the rest of the project works with."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from surgery.text import TokenFeatures, encode_text, encode_tokens
 from surgery.towers import Tower, build_tower
 from surgery.trace import Trace, record
-from surgery.weights import create_clip, create_tokenizer, first_line
+from surgery.weights import RandomWeightsWarning, create_clip, create_tokenizer, first_line, random_weights_message
 
 PRECISIONS: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -143,9 +144,10 @@ def load_model(
 
     Args:
         name: an open_clip architecture ("ViT-B-16"), "hf-hub:org/repo", "local-dir:folder", or "toy" (embedded).
-        pretrained: a tag ("openai"), a path to a .safetensors or .pt state dict, or None for random weights.
-            "hf-hub:", "local-dir:" and "toy" carry their own. OpenAI's and other QuickGELU weights switch the
-            activation by themselves; a file cannot say, so name the "-quickgelu" architecture with such a one.
+        pretrained: a tag ("openai"), a path to a .safetensors or .pt state dict, or "random". None for "hf-hub:",
+            "local-dir:" and "toy", which carry their own; else it means random weights and warns. OpenAI's and other
+            QuickGELU weights switch the activation by themselves; a file cannot say, so name the "-quickgelu"
+            architecture with such a one.
         device: "auto" (CUDA, then MPS, then CPU) or a PyTorch device.
         precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "fp16", "bf16" or "fp64".
 
@@ -153,12 +155,18 @@ def load_model(
         ValueError: unknown name (the nearest ones are listed), tag, device or precision; an image tower that cannot be
             operated on; a checkpoint of another architecture, or one that needs pickle.
         FileNotFoundError: a missing file or folder, or weights that are neither cached nor to be downloaded.
+
+    Warns:
+        RandomWeightsWarning: an open_clip architecture without `pretrained`.
     """
     chosen = _choose_device(device)
     dtype = _choose_dtype(precision, chosen)
     pretrained = str(pretrained) if pretrained is not None else None
     clip, source = create_clip(name, pretrained)
-    return Model(name, source, clip.to(chosen, dtype), chosen)
+    model = Model(name, source, clip.to(chosen, dtype), chosen)
+    if pretrained is None and source is None:
+        warnings.warn(random_weights_message(name), RandomWeightsWarning, stacklevel=2)
+    return model
 
 
 def _choose_device(device: str | torch.device) -> torch.device:

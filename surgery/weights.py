@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import open_clip
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from open_clip.factory import load_checkpoint
 from safetensors import SafetensorError
 from torch import nn
@@ -24,6 +26,30 @@ from surgery.towers import build_tower
 
 TOY_FOLDER = Path(__file__).resolve().parent.parent / "data" / "toy" / "model"
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+RANDOM = "random"
+"""The value of `pretrained` for an architecture without trained weights."""
+
+
+class RandomWeightsWarning(UserWarning):
+    """An architecture was loaded without a word on weights, so they are random."""
+
+
+class WeightsNotFound(FileNotFoundError):
+    """Weights are neither on this machine nor to be downloaded.
+
+    Attributes:
+        what: which weights.
+        reason: why they could not be downloaded.
+        architecture: the name to load a file of the same weights with; None where only a folder can carry them.
+    """
+
+    def __init__(self, what: str, reason: str, architecture: str | None) -> None:
+        instead = f"load_model({architecture!r}, pretrained='path/to/weights.safetensors')"
+        super().__init__(
+            f"Expected {what} to be cached or to be downloaded, but got: {reason}. "
+            f"With a copy of the weights on this machine use {instead if architecture else 'local-dir:folder'}"
+        )
+        self.what, self.reason, self.architecture = what, reason, architecture
 
 
 def create_clip(name: str, pretrained: str | None) -> tuple[nn.Module, str | None]:
@@ -37,7 +63,7 @@ def create_clip(name: str, pretrained: str | None) -> tuple[nn.Module, str | Non
         return _downloaded(name, None, quick_gelu=False), "hf-hub"
     architecture = name.replace("/", "-")
     _check_architecture(architecture)
-    if pretrained is None:
+    if pretrained in (None, RANDOM):
         return create_random(architecture), None
     if Path(pretrained).is_file() or Path(pretrained).suffix in WEIGHT_SUFFIXES:
         clip = create_random(architecture)
@@ -105,6 +131,16 @@ def create_random(name: str, **options: Any) -> nn.Module:
         raise ValueError(
             f"Expected {name} to be an architecture that open_clip can build here, but got: {error}"
         ) from error
+
+
+def random_weights_message(name: str) -> str:
+    """What to say of an architecture that was loaded without a word on weights."""
+    tags = open_clip.list_pretrained_tags_by_model(name.replace("/", "-"))
+    example = tags[0] if tags else "path/to/weights.safetensors"
+    return (
+        f"{name} has random weights, since pretrained was not given. Name a tag or a file, such as "
+        f"load_model({name!r}, pretrained={example!r}), or say pretrained={RANDOM!r} where random ones are wanted"
+    )
 
 
 def _from_folder(folder: Path) -> nn.Module:
@@ -200,13 +236,30 @@ def _what_is_missing(name: str, tag: str | None) -> Iterator[None]:
             yield
     except Exception as error:
         what = f"weights {tag!r} of {name}" if tag else f"weights of {name}"
-        instead = (
-            "local-dir:folder" if tag is None else f"load_model({name!r}, pretrained='path/to/weights.safetensors')"
-        )
-        raise FileNotFoundError(
-            f"Expected {what} to be cached or to be downloaded, but got: {first_line(error)}. "
-            f"With a copy of the weights on this machine use {instead}"
-        ) from error
+        raise WeightsNotFound(what, _why_not_downloaded(error), tag and _architecture_of_file(name, tag)) from error
+
+
+def _architecture_of_file(name: str, tag: str) -> str:
+    """The architecture to load a file of a tag's weights with: a file cannot say that it needs QuickGELU."""
+    suffix = "-quickgelu"
+    return name + suffix if _needs_quick_gelu(name, tag) and not name.endswith(suffix) else name
+
+
+def _why_not_downloaded(error: BaseException) -> str:
+    """One reason from an error of the hub, of open_clip around it, or of an address."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    answers = [
+        c for c in causes if isinstance(c, HfHubHTTPError | HTTPError) and not isinstance(c, LocalEntryNotFoundError)
+    ]
+    if answers:
+        return first_line(answers[-1]).rstrip(".")
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes) and constants.HF_HUB_OFFLINE:
+        return "the hub is not asked, since HF_HUB_OFFLINE is set"
+    if any(isinstance(cause, LocalEntryNotFoundError | ConnectionError | URLError) for cause in causes):
+        return "no connection to the hub"
+    return first_line(error).rstrip(".")
 
 
 def _refuse_unsupported(name: str) -> None:

@@ -59,7 +59,7 @@ def register(name: str) -> None:
 
 def _registered(name: str) -> torch.nn.Module:
     register(name)
-    return _shaken(load_model(name, device="cpu").clip)
+    return _shaken(load_model(name, "random", device="cpu").clip)
 
 
 def _tiny_map() -> torch.nn.Module:
@@ -67,7 +67,7 @@ def _tiny_map() -> torch.nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 
     register("tiny-vit")
-    clip = load_model("tiny-vit", device="cpu").clip
+    clip = load_model("tiny-vit", "random", device="cpu").clip
     adapter = open_clip.timm_model.TimmModel("vit_tiny_patch16_224", 32, 64, pool="avg", proj="none")
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 0}
     adapter.trunk = VisionTransformer(**sizes, class_token=False, global_pool="map")

@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, device: str, precision: str) -> None:
         torch.manual_seed(0)
-        self.model: Model = load_model("ViT-B-16", device=device, precision=precision)
+        self.model: Model = load_model("ViT-B-16", "random", device=device, precision=precision)
         photo = np.random.default_rng(0).integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
         self.image = Image.fromarray(photo)
         self.pixels: Tensor = self.model.preprocess([self.image])

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     name, task, _, _ = TASKS[options.task]
-    task(load_model(name, device=options.device))
+    task(load_model(name, "random", device=options.device))
     print(process_peak_mib(options.device))
 
 

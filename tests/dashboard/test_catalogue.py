@@ -47,7 +47,7 @@ def test_names_from_the_address_are_those_of_the_picker(name: str) -> None:
 def test_weights_are_those_of_the_architecture() -> None:
     assert catalogue.source_of("toy", "") == ("toy", None)
     assert catalogue.source_of("ViT-B-16", "openai") == ("ViT-B-16", "openai")
-    assert catalogue.source_of("ViT-B-16", RANDOM) == ("ViT-B-16", None)
+    assert catalogue.source_of("ViT-B-16", RANDOM) == ("ViT-B-16", "random")
     with pytest.raises(ValueError, match=r"Expected weights of ViT-B-16 to be one of random, .*, but got '/etc/x.pt'"):
         catalogue.source_of("ViT-B-16", "/etc/x.pt")
 

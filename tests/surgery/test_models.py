@@ -2,16 +2,18 @@
 
 import pickle
 import warnings
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from PIL import Image
 from safetensors.torch import save_file
 
 from surgery import METHODS, encode_dense, load_model
-from surgery.weights import _needs_quick_gelu
+from surgery.weights import RandomWeightsWarning, WeightsNotFound, _needs_quick_gelu, _why_not_downloaded
 from tests.tiny import picture, register, tiny_model
 
 
@@ -19,7 +21,7 @@ from tests.tiny import picture, register, tiny_model
 def checkpoint(tmp_path):
     """A state dict of tiny-vit as a .pt file, and the state dict."""
     register("tiny-vit")
-    state = load_model("tiny-vit", device="cpu").clip.state_dict()
+    state = load_model("tiny-vit", "random", device="cpu").clip.state_dict()
     torch.save(state, tmp_path / "tiny.pt")
     save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "tiny.safetensors")
     return tmp_path, state
@@ -72,9 +74,67 @@ def test_unknown_tags_list_the_known():
 def test_no_network_and_no_cache_name_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    message = r"weights 'openai' of ViT-B-16 .* load_model\('ViT-B-16', pretrained='path/to/weights\.safetensors'\)"
-    with pytest.raises(FileNotFoundError, match=message):
-        load_model("ViT-B-16", pretrained="openai")
+    way_out = r"load_model\('{}', pretrained='path/to/weights\.safetensors'\)"
+    with pytest.raises(
+        WeightsNotFound, match=f"weights 'openai' of ViT-B-16 .* {way_out.format('ViT-B-16-quickgelu')}"
+    ):
+        load_model("ViT-B-16", pretrained="openai")  # a file cannot say that it needs QuickGELU
+    with pytest.raises(FileNotFoundError, match=way_out.format("ViT-B-16")):
+        load_model("ViT-B-16", pretrained="laion2b_s34b_b88k")
+    with pytest.raises(FileNotFoundError, match=way_out.format("ViT-B-32-quickgelu")):
+        load_model("ViT-B-32-quickgelu", pretrained="metaclip_400m")
+    with pytest.raises(FileNotFoundError, match=r"weights of hf-hub:nobody/nothing .* use local-dir:folder"):
+        load_model("hf-hub:nobody/nothing")
+
+
+def _raised(*errors):
+    """The last error, each raised while the one before was handled."""
+    caught = None
+    for error in errors:
+        try:
+            raise error from caught
+        except Exception as now:
+            caught = now
+    return caught
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        (
+            [OfflineModeIsEnabled("offline"), LocalEntryNotFoundError("look"), RuntimeError("x")],
+            "no connection to the hub",
+        ),
+        ([LocalEntryNotFoundError("Please check your connection"), RuntimeError("x")], "no connection to the hub"),
+        ([URLError("Name or service not known")], "no connection to the hub"),
+        ([HTTPError("https://a.b", 404, "Not Found", None, None), RuntimeError("x")], "HTTP Error 404: Not Found"),
+        ([ValueError("a checksum is wrong.")], "a checksum is wrong"),
+    ],
+)
+def test_why_weights_were_not_downloaded(monkeypatch, errors, reason):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert _why_not_downloaded(_raised(*errors)) == reason
+
+
+def test_an_asked_for_offline_mode_is_named(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    reason = _why_not_downloaded(_raised(OfflineModeIsEnabled("offline"), LocalEntryNotFoundError("look")))
+    assert reason == "the hub is not asked, since HF_HUB_OFFLINE is set"
+
+
+def test_random_weights_are_announced_unless_asked_for(recwarn):
+    register("tiny-vit")
+    assert load_model("tiny-vit", "random", device="cpu").pretrained is None
+    load_model("toy", device="cpu")
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+    message = r"tiny-vit has random weights.*pretrained='path/to/weights\.safetensors'.* or say pretrained='random'"
+    with pytest.warns(RandomWeightsWarning, match=message) as caught:
+        load_model("tiny-vit", device="cpu")
+    assert caught[0].filename == __file__
+    with pytest.warns(RandomWeightsWarning, match=r"load_model\('ViT-S-32-alt', "):
+        load_model("ViT-S-32-alt", device="cpu")
+    with pytest.raises(ValueError, match="Expected pretrained to be None for 'toy'"):
+        load_model("toy", "random")
 
 
 @pytest.mark.parametrize(("name", "what"), [("tiny-coca", "attentional pool"), ("convnext_base", "ConvNeXt")])
@@ -82,7 +142,7 @@ def test_towers_that_cannot_be_operated_on_are_refused(name, what):
     if name.startswith("tiny"):
         register(name)
     with pytest.raises(ValueError, match=rf"can be operated on \(open_clip ViTs .*{what}"):
-        load_model(name, device="cpu")
+        load_model(name, "random", device="cpu")
 
 
 def test_quick_gelu_follows_the_weights():
