@@ -90,20 +90,22 @@ class Blame:
 
 
 @torch.inference_mode()
-def decompose(trace: Trace, text: Tensor, method: Method, *, heads: bool = True) -> Blame:
+def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool = True) -> Blame:
     """Splits the cosine of every patch with every text into one term per component.
 
     Args:
         trace: a recorded pass with every block kept.
         text: (t, d) text features.
-        method: what to decompose; `METHODS["clip"]` is the original path.
+        method: what to decompose, a method or the name of one of `METHODS`; "clip" is the original path.
         heads: one term per head and one for the output bias of each block; False gives one term per attention output.
 
     Returns:
         Terms in float32, or float64 for a float64 model.
 
     Raises:
-        ValueError: the method has no meaning for the tower, a block was not kept, or text has another width.
+        ValueError: an unknown name, a method without meaning for the tower, a block that was not kept, or text of
+            another width.
+        TypeError: method is neither a method nor a name.
     """
     fitted = fit_method(trace.tower, method)
     walk = Walk(trace)

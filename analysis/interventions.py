@@ -14,8 +14,9 @@ from torch import Tensor
 from analysis.decomposition import Component, decompose
 from analysis.metrics import contrast
 from analysis.regions import Region
-from surgery import METHODS, Method, Trace, dense_features, similarity
+from surgery import Method, Trace, dense_features, similarity
 from surgery.attention import attend
+from surgery.methods import get_method
 from surgery.trace import rerun
 
 HOW = ("mean", "zero")
@@ -118,7 +119,7 @@ def iterate_interventions(
     components: Sequence[Component] | None = None,
     *,
     how: str = "mean",
-    method: Method | None = None,
+    method: Method | str | None = None,
 ) -> Iterator[Intervention]:
     """Removes one component after the other and reads the contrast of the map of one text.
 
@@ -128,17 +129,17 @@ def iterate_interventions(
         region: what should light up.
         components: what to remove; None for all attention outputs and MLPs.
         how: see `ablate`.
-        method: how the map is read; None for the original path.
+        method: how the map is read, a method or the name of a preset; None for the original path.
 
     Yields:
         One `Intervention` per component, in order.
 
     Raises:
-        ValueError: more than one image or text, or see `ablate`.
+        ValueError: more than one image or text, an unknown name, or see `ablate`.
     """
     if len(trace.output) != 1 or len(text) != 1:
         raise ValueError(f"Expected one image and one text, but got {len(trace.output)} and {len(text)}")
-    method = METHODS["clip"] if method is None else method
+    method = get_method("clip" if method is None else method)
     chosen = components_of(trace) if components is None else tuple(components)
     blame = _blame_by_component(trace, text, region, method, heads=any(c.kind == "head" for c in chosen))
     before = _map_contrast(trace, text, region, method)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surgery.attention import attend
-from surgery.methods import METHODS, Method
+from surgery.methods import METHODS, Method, get_method
 from surgery.towers import Tower, check_kind
 from surgery.trace import Trace
 
@@ -34,14 +34,16 @@ class DenseFeatures:
     model: str
 
 
-def fit_method(tower: Tower, method: Method) -> Method:
-    """The method as this tower can carry it out.
+def fit_method(tower: Tower, method: Method | str) -> Method:
+    """The method, or the preset of this name, as this tower can carry it out.
 
     The attention pool of a ResNet is its only block and has neither residual nor MLP, so these three fields are set.
 
     Raises:
-        ValueError: the attention kind has no meaning for the tower, or there are fewer blocks than asked for.
+        ValueError: an unknown name, an attention kind without meaning for the tower, or fewer blocks than asked for.
+        TypeError: neither a method nor a name.
     """
+    method = get_method(method)
     check_kind(tower, method.attention)
     if not tower.has_residual:
         return replace(method, blocks=1, residual=0.0, mlp=False)
@@ -120,25 +122,26 @@ def _fits(tower: Tower, method: Method) -> bool:
     return True
 
 
-def dense_features(trace: Trace, method: Method) -> DenseFeatures:
+def dense_features(trace: Trace, method: Method | str) -> DenseFeatures:
     """Dense features of one method from a recorded pass.
 
     Args:
         trace: from `Model.trace`; its position interpolation stands, the method's own is used by `encode_dense`.
-        method: any method, see `surgery.methods.Method`.
+        method: any method, see `surgery.methods.Method`, or the name of one of `METHODS`.
 
     Returns:
         Features in float32 (float64 for a float64 model).
 
     Raises:
-        ValueError: the method has no meaning for the tower, or a block it needs was not kept.
+        ValueError: an unknown name, a method without meaning for the tower, or a block it needs was not kept.
+        TypeError: method is neither a method nor a name.
     """
     return next(iterate_dense_features(trace, [method]))
 
 
 @torch.inference_mode()
-def iterate_dense_features(trace: Trace, methods: Iterable[Method]) -> Iterator[DenseFeatures]:
-    """`dense_features` of many methods, sharing the attention outputs that they have in common."""
+def iterate_dense_features(trace: Trace, methods: Iterable[Method | str]) -> Iterator[DenseFeatures]:
+    """`dense_features` of many methods, or names of presets, sharing the attention outputs that they have in common."""
     tower, walk = trace.tower, Walk(trace)
     cls = _at_least_float32(tower.pool(trace.output))
     for method in methods:
@@ -147,17 +150,17 @@ def iterate_dense_features(trace: Trace, methods: Iterable[Method]) -> Iterator[
         yield DenseFeatures(cls, _at_least_float32(features).unflatten(1, trace.grid), fitted, trace.model)
 
 
-def encode_dense(model: "Model", pixels: Tensor, method: Method) -> DenseFeatures:
+def encode_dense(model: "Model", pixels: Tensor, method: Method | str) -> DenseFeatures:
     """Trace and dense features in one call, with the method's own position interpolation.
 
     Args:
         model: see `surgery.load_model`.
         pixels: (b, 3, H, W) from `model.preprocess`.
-        method: any method.
+        method: any method, or the name of one of `METHODS`.
     """
     fitted = fit_method(model.tower, method)
-    trace = model.trace(pixels, position_interpolation=method.position_interpolation, keep=fitted.blocks)
-    return dense_features(trace, method)
+    trace = model.trace(pixels, position_interpolation=fitted.position_interpolation, keep=fitted.blocks)
+    return dense_features(trace, fitted)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

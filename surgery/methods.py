@@ -98,12 +98,17 @@ TITLES: dict[str, str] = {
 """How the papers write the names of `METHODS`."""
 
 
-def get_method(name: str) -> Method:
-    """The preset called `name`.
+def get_method(method: Method | str) -> Method:
+    """The preset of a name; a `Method` is returned as it is.
 
     Raises:
-        ValueError: there is none; the message lists the valid names.
+        ValueError: there is no preset of this name; the message lists the valid ones.
+        TypeError: neither a method nor a name.
     """
-    if name not in METHODS:
-        raise ValueError(f"Expected method to be one of {', '.join(METHODS)}, but got {name!r}")
-    return METHODS[name]
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise TypeError(f"Expected method to be a Method or one of {', '.join(METHODS)}, but got {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"Expected method to be one of {', '.join(METHODS)}, but got {method!r}")
+    return METHODS[method]

@@ -44,7 +44,7 @@ def test_terms_sum_to_the_similarity(name, precision, tolerance, heads):
 
 @pytest.mark.parametrize(("name", "precision"), [("toy", "fp32"), ("toy", "fp64"), ("ViT-B-16", "fp32")])
 def test_terms_sum_on_whole_models(name, precision):
-    model = load_model(name, device="cpu", precision=precision)
+    model = load_model(name, None if name == "toy" else "random", device="cpu", precision=precision)
     trace, text = _case(model, images=1)
     for method in usable_methods(model.tower).values():
         blame = decompose(trace, text, method)
@@ -108,6 +108,15 @@ def test_half_precision_names_what_rounding_loses():
     np.testing.assert_allclose(blame.terms.sum(axis=1), blame.similarity, atol=1e-4)
     assert 0 < np.abs(blame.terms[:, -1]).max() < 0.02
     assert "rounding" not in decompose(*_case(tiny_model("tiny-vit")), METHODS["clip"]).labels
+
+
+def test_a_preset_is_known_by_its_name_too():
+    trace, text = _case(tiny_model("tiny-vit"))
+    named = decompose(trace, text, "clearclip")
+    assert named.method == METHODS["clearclip"]
+    np.testing.assert_array_equal(named.terms, decompose(trace, text, METHODS["clearclip"]).terms)
+    with pytest.raises(ValueError, match=r"Expected method to be one of clip, .*, but got 'grad_cam'"):
+        decompose(trace, text, "grad_cam")
 
 
 def test_what_has_no_meaning_is_refused():

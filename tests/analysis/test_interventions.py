@@ -111,6 +111,13 @@ def test_a_head_of_an_edited_attention_output_is_refused():
         ablate(edited, Component("head", 1, 0))
 
 
+def test_the_map_can_be_read_by_the_name_of_a_preset():
+    _, _, trace, text, region = _case("tiny-vit")
+    named = next(iterate_interventions(trace, text, region, method="maskclip"))
+    assert named == next(iterate_interventions(trace, text, region, method=METHODS["maskclip"]))
+    assert named != next(iterate_interventions(trace, text, region))
+
+
 def test_one_image_and_one_text():
     _, _, trace, text, region = _case("tiny-vit")
     with pytest.raises(ValueError, match="one image and one text, but got 1 and 2"):

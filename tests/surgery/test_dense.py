@@ -122,3 +122,22 @@ def test_what_has_no_meaning_is_refused():
     model = tiny_model("tiny-vit")
     with pytest.raises(ValueError, match=r"blocks to be from 1 to 4 .* but got 6"):
         encode_dense(model, _pixels(model), METHODS["clip_surgery"])
+
+
+def test_a_preset_is_known_by_its_name_too():
+    model = tiny_model("tiny-vit")
+    pixels = _pixels(model)
+    trace = model.trace(pixels)
+    for features in (dense_features(trace, "maskclip"), encode_dense(model, pixels, "maskclip")):
+        assert features.method == METHODS["maskclip"]
+        assert torch.equal(features.patches, dense_features(trace, METHODS["maskclip"]).patches)
+    names = [features.method for features in iterate_dense_features(trace, ["clip", METHODS["clearclip"]])]
+    assert names == [METHODS["clip"], METHODS["clearclip"]]
+
+
+def test_what_is_no_method_is_refused_with_the_names():
+    trace = tiny_model("tiny-vit").trace(_pixels(tiny_model("tiny-vit")))
+    with pytest.raises(ValueError, match=r"Expected method to be one of clip, maskclip, .*, but got 'CLIP'"):
+        dense_features(trace, "CLIP")
+    with pytest.raises(TypeError, match=r"Expected method to be a Method or one of clip, maskclip, .*, but got None"):
+        dense_features(trace, None)
