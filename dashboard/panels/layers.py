@@ -141,11 +141,19 @@ def _render_outliers(norms: StreamMeasure, case: Case) -> None:
     )
     render_figure(figure, key="layers outliers", on_event=lambda event: _take_patch(event, grid))
     st.caption(
-        f"Norm in robust deviations from the median; yellow: above {OUTLIER_THRESHOLD:g}. {len(here)} here, "
-        f"{len(found)} in all streams together."
+        f"Norm in robust deviations from the median; lit patches: above {OUTLIER_THRESHOLD:g}. "
+        f"{outlier_count(len(here), len(found))}"
     )
     if found:
         st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 38 + 35 * len(found)))
+
+
+def outlier_count(here: int, everywhere: int) -> str:
+    """How many outliers are on the picture, and where the others are. Pure."""
+    shown = f"{here or 'None'} in this stream"
+    if everywhere == here:
+        return f"{shown}{'' if here else ', and none in any other'}."
+    return f"{shown}, {everywhere - here} in others: the table says in which; choose that block above to see them."
 
 
 def outlier_table(norms: StreamMeasure) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.layers import SweepPoint, alpha_position, plot_alpha_sweep, plot_entropy, plot_streams
 from dashboard.panels import layers_results as results
-from dashboard.panels.layers import outlier_table, picked_anywhere
+from dashboard.panels.layers import outlier_count, outlier_table, picked_anywhere
 from dashboard.panels.layers_exports import layers_exports, layers_table, python_layers
 from dashboard.panels.layers_sweep import picked_scales
 from data.samples import load_sample
@@ -187,3 +187,9 @@ def test_one_sweep_serves_all_who_look_at_the_same() -> None:
     assert results.sweep_key(CASE) == results.sweep_key(replace(CASE, patch=(1, 1), layer=2))
     assert results.sweep_key(CASE) != results.sweep_key(replace(CASE, region=""))
     assert services.trace(CASE).depth == len(results.layer_measures(CASE).norms.attention)
+
+
+def test_outliers_elsewhere_are_told() -> None:
+    assert outlier_count(0, 0) == "None in this stream, and none in any other."
+    assert outlier_count(2, 2) == "2 in this stream."
+    assert outlier_count(0, 2).startswith("None in this stream, 2 in others: the table")
