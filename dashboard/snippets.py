@@ -1,15 +1,21 @@
-"""A case as the few lines of Python that give the same numbers in a notebook. Pure; a test runs them.
+"""A case as the few lines of Python that give the same numbers in a notebook. A test runs them.
 
-`python_case` writes what every page starts from: model, image, text, trace, region. A page adds its own lines:
+`python_case` writes what a page starts from: model, image, and of text, pixels, trace and region what it needs. The
+page adds its own lines, and in the end prints the figures that it shows:
 
     def python_norms(case: Case) -> str:
-        return join(python_case(case), ["from analysis import compute_norms"], ["norms = compute_norms(trace, region)"])
+        imports = ["from analysis import compute_norms"]
+        body = ["norms = compute_norms(trace, region)", "print(norms.residual.shape)"]
+        return join(python_case(case, "trace", "region"), imports, body)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 
-from dashboard.case import CUSTOM, RANDOM, Case
+from dashboard import services, state
+from dashboard.case import RANDOM, Case, is_judged
+from dashboard.regions import unknown_pixels
 from surgery import METHODS, Method
 
 
@@ -17,43 +23,60 @@ from surgery import METHODS, Method
 class Script:
     """Lines of Python: imports, then the body."""
 
-    imports: tuple[str, ...]
-    body: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+    body: tuple[str, ...] = ()
 
 
 def join(script: Script, imports: Sequence[str] = (), body: Sequence[str] = ()) -> str:
-    """The script with more lines, as text; imports sorted, each once."""
-    lines = sorted({*script.imports, *imports}, key=lambda line: (line.startswith("from"), line))
-    return "\n".join([*lines, "", *script.body, *body]) + "\n"
+    """The script with more lines, as text."""
+    return "\n".join([*merge_imports([*script.imports, *imports]), "", *script.body, *body]) + "\n"
 
 
-def python_case(case: Case, trace: bool = True) -> Script:
-    """`model`, `image` (PIL), `text` (t, d), and where wanted `trace`; `region` where the case has one."""
-    imports = ["from surgery import load_model"]
-    body = [_model(case)]
-    if case.weights == RANDOM:
-        imports.append("import torch")
-        body.insert(0, "torch.manual_seed(0)  # as the dashboard draws random weights")
-    if case.upload is None:
-        imports.append("from data.samples import load_sample")
-        body += [f"sample = load_sample({case.image!r})", "image = sample.image.to_pil()"]
-    else:
-        imports.append("from PIL import Image")
-        body.append('image = Image.open("image.png")  # the uploaded file')
-    body.append(f"prompts = {list(case.prompts)!r}")
-    body.append(f"text = model.encode_text(prompts, templates={case.templates!r})")
-    if trace:
-        body += [f"pixels = model.preprocess([image], size={case.size})", "trace = model.trace(pixels)"]
-    if case.region:
-        imports.append("from analysis import Region")
-        if case.region.startswith("mask:"):
-            imports += ["import numpy as np", "from data.images import decode_mask"]
-        body += _region(case)
-    return Script(tuple(imports), tuple(body))
+def merge_imports(lines: Iterable[str]) -> list[str]:
+    """Sorted imports, one line a package; of its names constants first, then classes.
+
+    >>> merge_imports(["from surgery import load_model", "import torch", "from surgery import METHODS, Method"])
+    ['import torch', 'from surgery import METHODS, Method, load_model']
+    """
+    modules, packages = set(), {}
+    for line in lines:
+        package, _, names = line.removeprefix("from ").partition(" import ")
+        if names:
+            packages.setdefault(package, set()).update(names.split(", "))
+        else:
+            modules.add(line)
+    ordered = {
+        package: sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+        for package, names in sorted(packages.items())
+    }
+    return [*sorted(modules), *(f"from {package} import {', '.join(names)}" for package, names in ordered.items())]
+
+
+def python_case(case: Case, *needs: str) -> Script:
+    """`model`, `image` (PIL), and what is asked for.
+
+    Args:
+        case: any case.
+        needs: of "text" (`prompts`, and `text` (t, d)), "pixels", "trace", and "region", which brings `pixels`; a case
+            without a region has none.
+    """
+    wanted = {need for need in needs if need != "region" or case.region}
+    parts = [_python_model(case), _python_image(case)]
+    if "text" in wanted:
+        text = f"text = model.encode_text(prompts, templates={case.templates!r})"
+        parts.append(Script(body=(f"prompts = {list(case.prompts)!r}", text)))
+    if wanted & {"pixels", "trace", "region"}:
+        parts.append(Script(body=(f"pixels = model.preprocess([image], size={case.size})",)))
+    if "trace" in wanted:
+        parts.append(Script(body=("trace = model.trace(pixels)",)))
+    if "region" in wanted:
+        parts.append(_python_region(case))
+    imports = [line for part in parts for line in part.imports]
+    return Script(tuple(imports), tuple(line for part in parts for line in part.body))
 
 
 def python_method(case: Case, name: str) -> str:
-    """An expression for the method called `name`; needs METHODS and Method imported."""
+    """An expression for the method called `name`; `import_methods` brings what it needs."""
     return f"METHODS[{name!r}]" if name in METHODS else python_custom(case.custom)
 
 
@@ -62,56 +85,108 @@ def python_custom(method: Method) -> str:
     return repr(method)
 
 
-def _model(case: Case) -> str:
+def python_methods(case: Case, names: Iterable[str]) -> list[str]:
+    """Lines that make `methods`, name -> method."""
+    return ["methods = {", *(f"    {name!r}: {python_method(case, name)}," for name in names), "}"]
+
+
+def python_empty(case: Case) -> list[str]:
+    """The line that makes `empty`, which stands for the redundancy of a single text; none for more texts."""
+    return [f'empty = model.encode_text([""], templates={case.templates!r})'] if len(case.prompts) == 1 else []
+
+
+def import_methods(names: Iterable[str]) -> list[str]:
+    """Imports for the expressions of `python_method`."""
+    return [f"from surgery import {'METHODS' if name in METHODS else 'Method'}" for name in names]
+
+
+def _python_model(case: Case) -> Script:
+    imports = ("from surgery import load_model",)
     if case.model.startswith("local:"):
-        return f"model = load_model('path/to/{case.model.removeprefix('local:')}')"
+        path = f"path/to/{case.model.removeprefix('local:')}"
+        return Script(imports, (f"model = load_model({path!r})",))
     if case.weights == RANDOM:
-        return f"model = load_model({case.model!r}, pretrained=None)"
+        seed = "torch.manual_seed(0)  # as the dashboard draws random weights"
+        return Script(("import torch", *imports), (seed, f"model = load_model({case.model!r}, pretrained={RANDOM!r})"))
     weights = f", pretrained={case.weights!r}" if case.weights else ""
-    return f"model = load_model({case.model!r}{weights})"
+    return Script(imports, (f"model = load_model({case.model!r}{weights})",))
 
 
-def _region(case: Case) -> list[str]:
+def _python_image(case: Case) -> Script:
+    if case.upload is None:
+        body = (f"sample = load_sample({case.image!r})", "image = sample.image.to_pil()")
+        return Script(("from data.samples import load_sample",), body)
+    name = PureWindowsPath(services.image(case).name).name  # splits at both kinds of slashes
+    return Script(
+        ("from data.images import load_image",), (f"image = load_image({name!r}).to_pil()  # the uploaded file",)
+    )
+
+
+def _python_region(case: Case) -> Script:
     kind, _, value = case.region.partition(":")
     size = "(image.height, image.width)"
-    grid = "grid = model.tower.grid_for(tuple(pixels.shape[-2:]))"
+    imports, labels = ["from analysis import Region"], []
     if kind == "object":
-        return [grid, f"region = Region.from_mask(sample.masks[{value!r}], grid)"]
-    if kind == "box":
-        return [grid, f"region = Region.from_box(({value}), {size}, grid)"]
-    if kind == "polygon":
+        call = f"from_mask(sample.masks[{value!r}], grid)"
+    elif kind == "box":
+        call = f"from_box(({value.replace(',', ', ')}), {size}, grid)"
+    elif kind == "polygon":
         numbers = value.split(",")
         corners = ", ".join(f"({x}, {y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))
-        return [grid, f"region = Region.from_polygon([{corners}], {size}, grid)"]
-    identifier = value.partition("#")[2]
-    chosen = f"labels == {int(identifier)}" if identifier else "labels > 0"
-    return [
-        grid,
-        'labels = decode_mask("mask.png")  # the uploaded mask; 255 is unknown',
-        f"region = Region.from_mask(np.where(labels == 255, 255, {chosen}), grid, image_size={size})",
-    ]
+        call = f"from_polygon([{corners}], {size}, grid)"
+    else:
+        imports.append("from data.images import decode_mask")
+        labels = ['labels = decode_mask("mask.png")  # the uploaded mask']
+        identifier, unknown = value.partition("#")[2], unknown_pixels(case.region, state.mask)
+        chosen = f"labels == {int(identifier)}" if identifier else "labels > 0"
+        if unknown is not None and unknown.any():
+            imports.append("import numpy as np")
+            labels = [f"{labels[0]}; 255 is unknown"]
+            chosen = f"np.where(labels == 255, 255, {chosen})"
+        call = f"from_mask({chosen}, grid, image_size={size})"
+    grid = "grid = model.tower.grid_for(tuple(pixels.shape[-2:]))"
+    return Script(tuple(imports), (grid, *labels, f"region = Region.{call}"))
 
 
-def python_maps(case: Case) -> str:
-    """The maps of the Maps page: `maps[method]` is (gh, gw, t)."""
-    imports = ["from surgery import METHODS, Method, encode_dense, similarity"]
-    chosen = [f"    {name!r}: {python_method(case, name)}," for name in case.methods]
-    body = ["methods = {", *chosen, "}"]
-    measure = "similarity(encode_dense(model, pixels, method), text)"
+def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
+    """The maps of the Maps page, `maps[method]` is (gh, gw, t), and what stands under them.
+
+    Args:
+        case: any case.
+        methods: those that have a meaning for the model; None for all of the case.
+    """
+    names = case.methods if methods is None else methods
+    imports = [*import_methods(names), "from surgery import encode_dense"]
     if case.feature_surgery:
-        imports = ["from surgery import METHODS, Method, encode_dense, feature_surgery"]
-        single = len(case.prompts) == 1
-        redundant = f', redundant=model.encode_text([""], templates={case.templates!r})' if single else ""
+        imports.append("from surgery import feature_surgery")
+        redundant = ", redundant=empty" if len(case.prompts) == 1 else ""
         measure = f"feature_surgery(encode_dense(model, pixels, method), text{redundant})"
+    else:
+        imports.append("from surgery import similarity")
+        measure = "similarity(encode_dense(model, pixels, method), text)"
+    body = python_methods(case, names)
+    body += python_empty(case) if case.feature_surgery else []
     body += ["maps = {", f"    name: {measure}.patches[0]  # (gh, gw, t)"]
     body += ["    for name, method in methods.items()", "}"]
-    if case.region:
-        imports.append("from analysis import flip_auc")
-        body += ["aucs = {", "    name: [flip_auc(values[..., t], region) for t in range(len(prompts))]"]
-        body += ["    for name, values in maps.items()", "}"]
-    script = python_case(case)
-    body_without_trace = tuple(line for line in script.body if not line.startswith("trace = "))
-    return join(Script(script.imports, body_without_trace), imports, body)
+    notes = _python_notes(case)
+    return join(python_case(case, "text", "pixels", "region"), [*imports, *notes.imports], [*body, *notes.body])
 
 
-__all__ = ["CUSTOM", "Script", "join", "python_case", "python_custom", "python_maps", "python_method"]
+def _python_notes(case: Case) -> Script:
+    """Contrast and flip AUC of the prompts that the region judges, the mean of the others."""
+    judged = [index for index, prompt in enumerate(case.prompts) if case.region and is_judged(case, prompt)]
+    others = [index for index in range(len(case.prompts)) if index not in judged]
+    imports, body = [], ["for name, values in maps.items():"]
+    if judged:
+        imports = ["from analysis import contrast, flip_auc"]
+        body = [
+            f"judged = {judged}  # the prompts that the region is about",
+            "contrasts = {name: [contrast(values[..., t], region) for t in judged] for name, values in maps.items()}",
+            "aucs = {name: [flip_auc(values[..., t], region) for t in judged] for name, values in maps.items()}",
+            *body,
+            "    figures = zip(contrasts[name], aucs[name], strict=True)",
+            '    print(name, *(f"contrast {value:+.2g}, AUC {auc:.2f}" for value, auc in figures))',
+        ]
+    if others:
+        body.append(f'    print(name, "mean", *(f"{{values[..., t].mean():+.2g}}" for t in {others}))')
+    return Script(tuple(imports), tuple(body))

@@ -103,18 +103,27 @@ def affinity_json(
 
 
 def python_affinity(case: Case, affinity: Affinity, patch: Patch) -> str:
-    """`maps` (kinds, gh, gw) and `cls` (kinds,) of the patch; with a region `mass` and `partners` of every block."""
-    imports = ["from analysis.affinity import best_partners, compute_affinity, same_region_mass"]
+    """`maps` (kinds, gh, gw) and `cls` (kinds,) of the patch; with a region `mass` of every block, and `partners`."""
+    imports = ["from analysis import compute_affinity"]
     body = [
         f"kinds = {list(affinity.kinds)!r}",
         f"affinity = compute_affinity(trace, kinds, block={affinity.block}, head={affinity.head})",
         f"maps, cls = affinity.maps({patch}), affinity.cls_share({patch})",
+        f"itself = maps[:, {patch[0]}, {patch[1]}]",
+        'print(maps.shape, kinds, "itself", itself.round(3), "CLS", cls.round(3))',
     ]
     if case.region:
+        of_head = "mean(axis=2)" if affinity.head is None else f"take({affinity.head}, axis=2)"
+        shares = "mean" if affinity.head is None else "heads"
+        head = "" if affinity.head is None else f", {affinity.head}"
+        imports += ["from analysis import best_partners, same_region_mass", "from analysis.affinity import PARTNERS"]
         body += [
-            "mass = same_region_mass(trace, kinds, region).mass  # (kinds, blocks, images, heads, 2)",
-            "partners = best_partners(trace, kinds, region).mean  # (kinds, blocks, images, 2, 5)",
+            f"flow = same_region_mass(trace, kinds, region).flow[:, :, 0].{of_head}  # (kinds, blocks, 2, 4)",
+            "own = np.stack([flow[:, :, 0, 1], flow[:, :, 1, 2]], axis=-1)  # within foreground, within background",
+            "mass = own / flow[..., 1:].sum(axis=-1)  # (kinds, blocks, 2), of the weight on patches",
+            f"partners = best_partners(trace, kinds, region).{shares}[:, {affinity.block}, 0{head}]  # (kinds, 2, 5)",
+            'print("same-region mass", mass.round(3))',
+            "print(PARTNERS, partners.round(3))",
         ]
-    else:
-        imports = ["from analysis.affinity import compute_affinity"]
-    return join(python_case(case), imports, body)
+        imports.append("import numpy as np")
+    return join(python_case(case, "trace", "region"), imports, body)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -10,20 +10,20 @@ from analysis.decomposition import Component
 from analysis.flip_tables import component_table
 from analysis.flips import FlipReport
 from dashboard import services
-from dashboard.case import Case, describe_image, describe_model, examined_prompt, method_title
+from dashboard.case import CUSTOM, Case, describe_image, describe_model, examined_prompt, method_title
 from dashboard.overview import overview_png
-from dashboard.panels.flip_results import can_be_removed, term_map
+from dashboard.panels.flip_results import can_be_removed, missing_removals, read_map, term_map
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import join, python_case
+from dashboard.snippets import Script, join, python_case, python_custom
 
 CULPRIT_MAPS = 3
 
 
 def flip_exports(case: Case, report: FlipReport, chosen: Component | None) -> Exports:
     """The exports of the page; files are made when they are asked for."""
-    photo = services.image(case).rgb
+    photo, report = services.image(case).rgb, with_custom(case, report)
     return Exports(
-        python=python_flip(case, chosen),
+        python=python_flip(case, chosen, removals=not missing_removals(case, heads=False)),
         files={
             "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
             "CSV, a row a component": File("flip.csv", lambda: component_table(report).to_csv(index=False).encode()),
@@ -31,6 +31,11 @@ def flip_exports(case: Case, report: FlipReport, chosen: Component | None) -> Ex
             "JSON, the report": File("flip.json", lambda: flip_json(case, report)),
         },
     )
+
+
+def with_custom(case: Case, report: FlipReport) -> FlipReport:
+    """The report with the free method beside the presets, as the page shows it."""
+    return replace(report, readings={**report.readings, CUSTOM: read_map(case, CUSTOM)})
 
 
 def flip_png(case: Case, report: FlipReport, chosen: Component | None, photo: np.ndarray) -> bytes:
@@ -79,27 +84,53 @@ def flip_json(case: Case, report: FlipReport) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
-def python_flip(case: Case, chosen: Component | None) -> str:
-    """The report, the term map of the chosen component and, where it can be removed, the map without it."""
-    imports = ["from analysis import diagnose"]
-    call = f"model, image, {examined_prompt(case)!r}, region, templates={case.templates!r}, size={case.size}"
-    body = [f"report = diagnose({call})", "print(report.summary)"]
-    if chosen is not None:
-        imports.append("from analysis.decomposition import Component")
+def python_flip(case: Case, chosen: Component | None, removals: bool = False) -> str:
+    """The report, the term map of the chosen component and, where it can be removed, the map without it.
+
+    Args:
+        case: any case with a region.
+        chosen: the chosen component.
+        removals: whether every attention output and every MLP is removed in turn.
+    """
+    imports = ["from analysis import diagnose", "from surgery import Method, usable_methods"]
+    call = f"model, image, {examined_prompt(case)!r}, region, methods, templates={case.templates!r}, size={case.size}"
+    body = [
+        "methods = usable_methods(model.tower)",
+        f"methods[{CUSTOM!r}] = {python_custom(case.custom)}",
+        f"report = diagnose({call}{', ablate=True' if removals else ''})",
+        "print(report.summary)",
+        "for name, reading in report.readings.items():",
+        '    print(f"{name}: AUC {reading.flip_auc:.2f}, contrast {reading.contrast:+.2g}")',
+    ]
+    if removals:
         body += [
-            f"part = {chosen!r}",
-            "blame = report.blame if part in report.blame.components else report.blame.merged()",
-            "adds = blame.terms[0, blame.components.index(part), :, :, 0]  # (gh, gw)",
+            "for found in report.interventions:",
+            '    print(f"{found.component.label}: blame {found.blame:+.2g}, removal {found.change:+.2g}")',
         ]
-    if chosen is not None and case.ablate and can_be_removed(chosen):
-        imports += [
-            "from analysis.interventions import ablate",
-            "from surgery import METHODS, dense_features, similarity",
-        ]
-        feature = f"model.encode_text([{examined_prompt(case)!r}], templates={case.templates!r})"
-        body += [
-            f"feature = {feature}",
-            'without = dense_features(ablate(trace, part), METHODS["clip"])',
-            "without = similarity(without, feature).patches[0, :, :, 0]  # (gh, gw)",
-        ]
-    return join(python_case(case), imports, body)
+    ablated = chosen is not None and case.ablate and can_be_removed(chosen)
+    parts = [] if chosen is None else [_python_term(chosen)]
+    parts += [_python_without(case)] if ablated else []
+    imports += [line for part in parts for line in part.imports]
+    body += [line for part in parts for line in part.body]
+    return join(python_case(case, "region", *(["trace"] if ablated else [])), imports, body)
+
+
+def _python_term(chosen: Component) -> Script:
+    body = (
+        f"part = {chosen!r}",
+        "blame = report.blame if part in report.blame.components else report.blame.merged()",
+        "adds = blame.terms[0, blame.components.index(part), :, :, 0]  # (gh, gw)",
+        'print(f"what {part.label} adds: contrast {contrast(adds, region):+.2g}, AUC {flip_auc(adds, region):.2f}")',
+    )
+    return Script(("from analysis import Component, contrast, flip_auc",), body)
+
+
+def _python_without(case: Case) -> Script:
+    imports = ("from analysis import ablate", "from surgery import METHODS, dense_features, similarity")
+    body = (
+        f"feature = model.encode_text([{examined_prompt(case)!r}], templates={case.templates!r})",
+        'changed = dense_features(ablate(trace, part), METHODS["clip"])',
+        "without = similarity(changed, feature).patches[0, :, :, 0]  # (gh, gw)",
+        'print(f"without: contrast {contrast(without, region):+.2g}, AUC {flip_auc(without, region):.2f}")',
+    )
+    return Script(imports, body)

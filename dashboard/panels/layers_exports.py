@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
@@ -96,22 +96,30 @@ def _draw(axes: object, measure: StreamMeasure, stream: str) -> None:
 def python_layers(case: Case) -> str:
     """Norms, cosines, entropy, outliers and, with a region, the alpha sweep."""
     region = ", region" if case.region else ""
-    names = "compute_cosine_to_cls, compute_entropy, compute_norms, outlier_tokens"
-    imports = [f"from analysis.norms import {names}"]
+    imports = ["from analysis import compute_cosine_to_cls, compute_entropy, compute_norms, outlier_tokens"]
     body = [
         f"norms = compute_norms(trace{region})",
         f"cosines = compute_cosine_to_cls(trace{region})",
         f"entropy = compute_entropy(trace{region})",
         "outliers = outlier_tokens(norms)",
-        'print(norms.mean("attention", "patches")[:, 0])',
+        "for measure in (norms, cosines):",
+        "    for stream in measure.streams:",
+        "        for group in measure.groups:",
+        "            print(measure.quantity, stream, group, measure.mean(stream, group)[:, 0].round(3))  # (blocks,)",
+        'print("entropy", entropy.mean()[:, 0].round(2))  # (blocks, heads)',
+        'print(len(outliers), "outlier tokens")',
     ]
     if can_be_swept(case):
         imports.append("from analysis.sweep import SweepGrid, measure_trace, sweep_table")
-        text, mode = examined_prompt(case), case.custom.position_interpolation
+        text, grid, mode = examined_prompt(case), sweep_grid(case), case.custom.position_interpolation
+        trace = "trace" if mode == "bicubic" else "swept"
         body += [
-            f"swept = model.trace(pixels, position_interpolation={mode!r})",
+            *([] if mode == "bicubic" else [f"swept = model.trace(pixels, position_interpolation={mode!r})"]),
             f"feature = model.encode_text([{text!r}], templates={case.templates!r})",
-            f"points = {sweep_grid(case)!r}.methods(model.tower)",
-            f"sweep = sweep_table(measure_trace(swept, points, feature, {{{text!r}: region}}))",
+            "points = SweepGrid(",
+            *(f"    {field.name}={getattr(grid, field.name)!r}," for field in fields(grid)),
+            ")",
+            f"sweep = sweep_table(measure_trace({trace}, points.methods(model.tower), feature, {{{text!r}: region}}))",
+            'print(sweep.pivot_table("contrast", ["residual", "alpha"], "kind").round(3))',
         ]
-    return join(python_case(case), imports, body)
+    return join(python_case(case, "trace", "region"), imports, body)

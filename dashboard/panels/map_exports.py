@@ -21,10 +21,10 @@ from dashboard.snippets import python_maps
 def maps_exports(case: Case, maps: Mapping[str, Maps], region: Region | None) -> Exports:
     """The exports of the page; files are made when they are asked for."""
     if not maps:
-        return Exports(python=python_maps(case))
+        return Exports()
     photo = services.image(case).rgb
     return Exports(
-        python=python_maps(case),
+        python=python_maps(case, [*maps]),
         files={
             "PNG": File("maps.png", lambda: maps_png(case, maps, photo)),
             "HTML, interactive": File("maps.html", lambda: maps_html(case, maps, photo)),

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from dashboard.case import Case, describe_image, describe_method, describe_model
 from dashboard.overview import overview_png
 from dashboard.panels.page import Exports, File
 from dashboard.services import Maps
-from dashboard.snippets import join, python_case, python_method
+from dashboard.snippets import import_methods, join, python_case, python_empty, python_method
 
 STAGES = ("before", "after")
 
@@ -96,17 +96,27 @@ def _rows(values: np.ndarray) -> list[list[float | None]]:
 def python_redundancy(case: Case) -> str:
     """`redundancy`, and with three labels or more `effect` of leaving each out."""
     imports = [
-        "from analysis.redundancy import compute_redundancy, label_set_effect",
-        "from surgery import METHODS, Method, encode_dense",
+        "from analysis import compute_redundancy",
+        "from surgery import encode_dense",
+        *import_methods([case.method_a]),
     ]
-    single = f', redundant=model.encode_text([""], templates={case.templates!r})' if len(case.prompts) == 1 else ""
+    redundant = ", redundant=empty" if len(case.prompts) == 1 else ""
     body = [
-        f"features = encode_dense(model, pixels, {python_method(case, case.method_a)})",
-        f"redundancy = compute_redundancy(features, text, prompts{single})",
+        f"method = {python_method(case, case.method_a)}",
+        "features = encode_dense(model, pixels, method)",
+        *python_empty(case),
+        f"redundancy = compute_redundancy(features, text, prompts{redundant})",
+        "for label, weight in zip(prompts, redundancy.weights[0], strict=True):",
+        '    print(f"{label}: weight {weight:.3f}")',
+        'print(redundancy.map.shape, f"mean {redundancy.map.mean():+.3f}, CLS share {redundancy.cls_share[0]:.2f}")',
     ]
+    if len(case.prompts) > 1:
+        body.append("print(redundancy.correlation_before[0].round(2), redundancy.correlation_after[0].round(2))")
+    needs = ["text", "pixels"]
     if len(case.prompts) > 2:
+        imports.append("from analysis import label_set_effect")
+        needs.append("region")
         region = ", region=region" if case.region else ""
         body.append(f"effect = label_set_effect(features, text, prompts{region})")
-    script = python_case(case)
-    kept = tuple(line for line in script.body if not line.startswith("trace = "))
-    return join(replace(script, body=kept), imports, body)
+        body.append("print(effect.mean_change[0].round(3))  # a row a label that is left out")
+    return join(python_case(case, *needs), imports, body)

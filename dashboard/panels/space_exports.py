@@ -13,7 +13,7 @@ from dashboard.figure_png import figure_png
 from dashboard.figures.space import Layout, plot_space
 from dashboard.panels.page import Exports, File
 from dashboard.panels.space_results import SEED
-from dashboard.snippets import Script, join, python_case, python_method
+from dashboard.snippets import import_methods, join, python_case, python_methods
 
 
 def space_exports(case: Case, found: Layout, by: str) -> Exports:
@@ -84,19 +84,25 @@ def python_space(case: Case, found: Layout) -> str:
     """`projection`, whose table has one row per point in the order of the page."""
     imports = ["from analysis import project_tokens"]
     if case.tokens_of == "method":
-        imports += [
-            "from analysis import token_set_from_features",
-            "from surgery import METHODS, Method, dense_features",
-        ]
-        sets = [
-            f"    token_set_from_features(dense_features(trace, {python_method(case, name)}), {name!r}),"
-            for name in found.names
+        needs = "pixels"
+        imports += ["from analysis import token_set_from_features", "from surgery import encode_dense"]
+        imports += import_methods(found.names)
+        body = [
+            *python_methods(case, found.names),
+            "items = [",
+            "    token_set_from_features(encode_dense(model, pixels, method), name)",
+            "    for name, method in methods.items()",
+            "]",
         ]
     else:
+        needs = "trace"
         imports.append("from analysis import token_set_from_trace")
         streams = [0 if name == "emb." else int(name) + 1 for name in found.names]
-        sets = [f"    token_set_from_trace(trace, layer) for layer in {streams}"]
-    body = ["items = [", *sets, "]", f"projection = project_tokens(items, {found.method!r}, seed={SEED})"]
-    script = python_case(case)
-    without_prompts = tuple(line for line in script.body if not line.startswith(("prompts = ", "text = ")))
-    return join(Script(script.imports, without_prompts), imports, body)
+        body = [
+            f"streams = {streams}  # stream l + 1 leaves block l, stream 0 is the embedding",
+            "items = [token_set_from_trace(trace, stream) for stream in streams]",
+        ]
+    body.append(f"projection = project_tokens(items, {found.method!r}, seed={SEED})")
+    variance = ', "of variance", projection.explained_variance' if found.explained else ""
+    body.append(f"print(projection.coordinates.shape, projection.coordinates[:3]{variance})")
+    return join(python_case(case, needs), imports, body)

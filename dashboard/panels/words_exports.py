@@ -12,8 +12,8 @@ from dashboard import services
 from dashboard.case import Case, describe_image, describe_model, method_title
 from dashboard.overview import overview_png
 from dashboard.panels.page import Exports, File
-from dashboard.panels.words_results import WordValues, caption_of, token_problem
-from dashboard.snippets import Script, join, python_case, python_method
+from dashboard.panels.words_results import STEPS, WordValues, caption_of, token_problem
+from dashboard.snippets import import_methods, join, python_case, python_method
 
 KINDS = {"left_out": "cosine lost without the word", "tokens": "feature surgery", "cosine": "cosine"}
 
@@ -104,23 +104,31 @@ def _number(value: float) -> float | None:
 
 
 def python_words(case: Case, caption: str, gradients: bool) -> str:
-    """`found` with the maps of the measure shown, and integrated gradients where they are shown."""
-    imports = ["from surgery import METHODS, Method, dense_features"]
+    """`relevance` (w,) of the words under the measure shown, and integrated gradients where they are shown."""
+    imports = ["from surgery import encode_dense", *import_methods([case.method_a])]
     body = [
         f"caption = {caption!r}",
-        f"features = dense_features(trace, {python_method(case, case.method_a)})",
+        f"method = {python_method(case, case.method_a)}",
+        "features = encode_dense(model, pixels, method)",
     ]
+    place = "" if case.patch is None else f", {case.patch[0]}, {case.patch[1]}"
     if case.measure == "left_out":
         imports.append("from analysis import leave_one_word_out")
         body.append("found = leave_one_word_out(model, features, caption)  # .cls_drop (1, w), .patch_drop")
+        relevance = f"found.{'patch' if place else 'cls'}_drop[0{place}]"
     else:
         imports.append("from analysis import compute_token_relevance")
         removal = case.measure == "tokens"
         body.append(f"found = compute_token_relevance(model, features, caption, remove_redundancy={removal})")
-    body.append("words = [word.text for word in found.caption.words]")
+        relevance = f"found.caption.per_word(found.{'patches' if place else 'cls'}[0{place}])"
+    where = f"patch row {case.patch[0]}, column {case.patch[1]}" if place else "the whole image"
+    body += [
+        "words = [word.text for word in found.caption.words]",
+        f"relevance = {relevance}  # (w,) to {where}",
+        'print(*(f"{word} {value:+.4f}" for word, value in zip(words, relevance, strict=True)), sep="\\n")',
+    ]
     if gradients:
         imports.append("from analysis import integrated_gradients")
-        body.append("gradients = integrated_gradients(model, features, caption)  # .words (w,), .gap")
-    script = python_case(case)
-    without_prompts = tuple(line for line in script.body if not line.startswith(("prompts = ", "text = ")))
-    return join(Script(script.imports, without_prompts), imports, body)
+        body.append(f"gradients = integrated_gradients(model, features, caption, steps={STEPS})  # .words (w,), .gap")
+        body.append('print("gradients", gradients.words.round(3), f"completeness gap {gradients.gap:+.1e}")')
+    return join(python_case(case, "pixels"), imports, body)

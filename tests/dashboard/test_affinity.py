@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -253,14 +254,20 @@ def test_a_resnet_has_the_kinds_of_its_attention_pool(open_app) -> None:
     assert len(pills.options) == 3
 
 
-@pytest.mark.parametrize("case", [CASE, Case(image="toy-1", prompts=("sand",), head=1)], ids=["region", "bare"])
+@pytest.mark.parametrize(
+    "case",
+    [CASE, replace(CASE, head=1, layer=2), Case(image="toy-1", prompts=("sand",), head=1)],
+    ids=["region", "head", "bare"],
+)
 def test_the_lines_run_and_give_the_numbers_of_the_page(case: Case) -> None:
     affinity = results.affinity(case)
     found: dict = {}
     exec(python_affinity(case, affinity, (7, 5)), found)
     np.testing.assert_allclose(found["maps"], affinity.maps((7, 5)), atol=1e-6)
     if case.region:
-        np.testing.assert_allclose(found["mass"], results.mass(case).mass, atol=1e-6)
+        np.testing.assert_allclose(found["mass"], mass_over_blocks(results.mass(case), case.head), atol=1e-6)
+        shares = partner_shares(results.partners(case), results.shown_layer(case), case.head)
+        np.testing.assert_allclose(found["partners"], shares, atol=1e-6)
 
 
 def test_every_download_holds_the_numbers() -> None:

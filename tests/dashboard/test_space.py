@@ -160,7 +160,15 @@ def test_files_hold_the_points() -> None:
     assert b"<html" in files["HTML, interactive"].make()
 
 
-@pytest.mark.parametrize("case", [CASE, replace(CASE, tokens_of="method"), replace(CASE, tokens_of="all_blocks")])
+@pytest.mark.parametrize(
+    "case",
+    [
+        CASE,
+        replace(CASE, tokens_of="method"),
+        replace(CASE, tokens_of="method", size=160, overlay=("gem", "custom")),
+        replace(CASE, tokens_of="all_blocks"),
+    ],
+)
 def test_the_lines_run_and_give_the_points_of_the_page(case: Case) -> None:
     found: dict = {}
     shown = laid_out(case)

@@ -17,7 +17,7 @@ from dashboard.panels import words_results
 from dashboard.panels.words import gradients_note
 from dashboard.panels.words_exports import python_words, words_json, words_npz, words_png, words_table
 from dashboard.panels.words_line import shade_limit, words_payload
-from dashboard.panels.words_results import chosen_unit, gradients_of, word_values
+from dashboard.panels.words_results import chosen_unit, gradients_of, unit_answers, word_values
 from data.samples import load_sample
 from surgery import METHODS, dense_features, load_model
 from tests.dashboard.conftest import carried_out, component_data, error_texts
@@ -123,14 +123,18 @@ def test_files_hold_the_numbers_of_the_page() -> None:
     assert Image.open(io.BytesIO(words_png(CASE, values, SCENE.image.rgb))).format == "PNG"
 
 
+@pytest.mark.parametrize("place", [{}, {"patch": (3, 4), "size": 160}], ids=["image", "patch of another size"])
 @pytest.mark.parametrize("measure", ["left_out", "tokens", "cosine"])
-def test_the_lines_run_and_give_the_numbers_of_the_page(measure: str) -> None:
-    case = Case(image="toy-2", measure=measure)
+def test_the_lines_run_and_give_the_numbers_of_the_page(measure: str, place: dict) -> None:
+    case = Case(image="toy-2", measure=measure, **place)
     values, found = word_values(case, measure), {}
     exec(python_words(case, SCENE.caption, gradients=True), found)
     shown = found["found"].patch_drop if measure == "left_out" else found["found"].patches
-    expected = values.patches[..., 1:-1] if measure == "left_out" else values.patches
-    np.testing.assert_allclose(shown[0], expected, atol=1e-5)
+    if measure == "left_out":
+        np.testing.assert_allclose(shown[0], values.patches[..., 1:-1], atol=1e-5)
+    else:
+        np.testing.assert_allclose(found["found"].caption.per_word(shown[0]), values.patches[..., 1:-1], atol=1e-5)
+    np.testing.assert_allclose(found["relevance"], unit_answers(case, values)[1:-1], atol=1e-5)
     np.testing.assert_allclose(found["gradients"].words, carried_out(gradients_of(case)).words, atol=1e-5)
 
 
