@@ -16,7 +16,7 @@ from dashboard.figures import shared_limit
 from dashboard.jobs import Job, Stopped
 from dashboard.panels import flip_results as results
 from dashboard.panels.chart import render_figure
-from dashboard.panels.flip_exports import flip_exports
+from dashboard.panels.flip_exports import flip_exports, with_custom
 from dashboard.panels.flip_region import render_region
 from dashboard.panels.maps import region_note
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
@@ -46,9 +46,9 @@ also acts through the later ones, so the two can differ.
 """
 
 DRAW = """
-**Draw the region that should light up.** Drag a box over the object in the picture, or choose the lasso above it and
-trace its outline. A made scene also has its objects' exact masks, and a mask file can be uploaded: both are under
-*Region that should light up* in the sidebar.
+**Draw the region that should light up.** Drag a box over the object in the picture, or trace its outline with the
+lasso of the tool bar, which appears above the picture while the pointer is over it. A made scene also has its objects'
+exact masks, and a mask file can be uploaded: both are under *Region that should light up* in the sidebar.
 """
 
 AUTOMATIC = frozenset({catalogue.TOY})
@@ -102,11 +102,9 @@ def _take_patch(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
 
 
 def _render_verdict(case: Case, report: FlipReport) -> None:
-    clip = report.readings["clip"]
-    verdict = "Flipped" if clip.flip_auc < 0.5 else "Not flipped"
-    st.markdown(f"#### {verdict}", help="Flip AUC of the CLIP map below 0.5 means flipped.")
-    st.markdown(plain(report.summary))
-    shown = replace(report, readings={**report.readings, CUSTOM: results.read_map(case, CUSTOM)})
+    shown = with_custom(case, report)
+    st.markdown(f"#### {shown.verdict}", help="Flip AUC of the CLIP map below 0.5 means flipped.")
+    st.markdown(plain(shown.explanation))
     names = [*shown.readings]
     render_figure(
         figures.plot_methods(shown, case.method_a),
@@ -126,13 +124,22 @@ def _render_depth(case: Case, report: FlipReport, chosen: Component | None) -> N
     lens, waterfall = st.columns(2, gap="medium")
     with lens:
         render_figure(figures.plot_lens(report, case.layer), key="flip lens", on_event=_take_lens)
-        st.caption("Where the line crosses zero the map turns. Click a point to choose its block.")
+        st.caption(lens_caption(report))
     with waterfall:
         parts = figures.waterfall_components(report)
         render_figure(
             figures.plot_waterfall(report, chosen), key="flip waterfall", on_event=lambda e: _take_component(e, parts)
         )
         st.caption("Blue bars pull towards the background. Click a bar for its own map.")
+
+
+def lens_caption(report: FlipReport) -> str:
+    """What to look for in the logit lens: a line that crosses zero, or keeps its sign; "" for a ResNet. Pure."""
+    if not len(report.lens_contrast):
+        return ""
+    if report.turning_layer is None:
+        return "The line never crosses zero: no block turns the map. Click a point to choose its block."
+    return "Where the line crosses zero the map turns. Click a point to choose its block."
 
 
 def _take_lens(event: Mapping[str, Any]) -> None:
@@ -219,23 +226,26 @@ def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -
         results.removal_of_all(case, heads=False)(Job())
         report = results.flip_report(case)
     parts = [found.component for found in report.interventions]
+    missing = {heads: len({*results.removable(case, heads)} - {*parts}) for heads in (False, True)}
     render_figure(
         figures.plot_ablation(report, chosen), key="flip removals", on_event=lambda e: _take_component(e, parts)
     )
     st.caption("On the dotted line removal does what blame says; far off it, a component acts through later ones.")
-    _render_removal_buttons(case)
+    _render_removal_buttons(case, missing)
     return report
 
 
-def _render_removal_buttons(case: Case) -> None:
+def _render_removal_buttons(case: Case, missing: Mapping[bool, int]) -> None:
+    """Buttons for what was missing when the figure was drawn; a job that has gone on since then draws it anew."""
     for heads, words in ((False, "attention output and MLP"), (True, "head and MLP")):
-        missing = len(results.missing_removals(case, heads))
-        if not missing:
+        if not missing[heads]:
             continue
         key, title = results.removal_key(case, heads), f"Removing every {words}"
-        label = f"Remove every {words}: {missing} re-runs"
+        label = f"Remove every {words}: {missing[heads]} re-runs"
         asked = st.button(label, key=f"flip remove {words}", help="Can be stopped; what is done is kept.")
         if asked or is_under_way(key, title):
             with suppress(Stopped):
                 watch(key, title, results.removal_of_all(case, heads))
+            st.rerun()
+        if len(results.missing_removals(case, heads)) != missing[heads]:
             st.rerun()

@@ -17,10 +17,11 @@ from dashboard import services
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures
 from dashboard.panels import flip_results as results
-from dashboard.panels.flip import map_cells
-from dashboard.panels.flip_exports import flip_exports, python_flip
+from dashboard.panels.flip import lens_caption, map_cells
+from dashboard.panels.flip_exports import flip_exports, python_flip, with_custom
 from dashboard.panels.flip_region import MAX_CORNERS, drawn_region
 from data.samples import load_sample
+from surgery import Method
 from tests.dashboard.conftest import carried_out, component_data, error_texts
 
 SCENE = load_sample("toy-2")
@@ -190,16 +191,41 @@ def test_the_regions_own_phrase_is_examined_first() -> None:
 def test_the_page_gives_a_verdict(open_app) -> None:
     app = open_app(replace(CASE, component="m2", layer=2, ablate=True), page="flip")
     assert not app.exception and not app.error
-    assert any("contrast is" in element.value for element in app.markdown)
+    texts = [element.value.replace("\\", "") for element in app.markdown]
+    heading = texts.index("#### Not flipped, but AUC and contrast disagree")
+    assert texts[heading + 1].startswith("In the CLIP map of")  # the heading is not said again
+    assert "AUC 0.5" in texts[heading + 1] and "(contrast −0.0" in texts[heading + 1]
     cells = component_data(app, "clip_theatre_map_view")[0]["rows"][0]["cells"]
     assert [cell["title"] for cell in cells][1:3] == ["what m2 adds", "CLIP without m2"]
     assert len(app.get("plotly_chart")) == 6
+
+
+def test_the_free_method_counts_among_the_others() -> None:
+    report = results.flip_report(CASE)
+    shown = with_custom(replace(CASE, custom=Method("vv", 5, mlp=False)), report)
+    assert [*shown.readings] == [*report.readings, "custom"]
+    worst = replace(shown, readings={name: shown.readings[name] for name in ("clip", "custom")})
+    assert "custom (AUC" in worst.summary
+
+
+@pytest.mark.parametrize(
+    ("lens", "turn", "caption"),
+    [
+        ([0.1, -0.2], 1, "Where the line crosses zero the map turns. Click"),
+        ([-0.1, -0.2], None, "The line never crosses zero: no block turns the map. Click"),
+        ([], None, ""),
+    ],
+)
+def test_the_lens_is_told_as_it_runs(report, lens: list[float], turn: int | None, caption: str) -> None:
+    said = lens_caption(replace(report, lens_contrast=np.array(lens), turning_layer=turn))
+    assert said.startswith(caption) and bool(said) == bool(caption)
 
 
 def test_without_a_region_the_page_says_what_to_draw(open_app) -> None:
     app = open_app(Case(image="china", prompts=("a pagoda",)), page="flip")
     assert not app.exception and not app.error
     assert "Draw the region that should light up" in app.info[0].value
+    assert "appears above the picture while the pointer is over it" in app.info[0].value.replace("\n", " ")
 
 
 def test_a_region_that_is_not_there_leaves_the_picture_to_draw_on(open_app) -> None:
@@ -221,7 +247,8 @@ def test_the_lines_give_the_numbers_of_the_page() -> None:
     case = replace(CASE, ablate=True, **results.choice_of(part))
     report, found = results.flip_report(case), {}
     exec(python_flip(case, part), found)
-    assert found["report"].contrast == pytest.approx(report.contrast, abs=1e-4)
+    assert found["report"].contrast == pytest.approx(with_custom(case, report).contrast, abs=1e-4)
+    assert not found["report"].interventions
     np.testing.assert_allclose(found["adds"], results.term_map(report.blame, part), atol=1e-5)
     np.testing.assert_allclose(found["without"], results.map_without(case, part), atol=1e-5)
 
@@ -233,7 +260,7 @@ def test_every_file_can_be_read() -> None:
     arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
     np.testing.assert_allclose(arrays["terms"].sum(axis=0), arrays["map_clip"], atol=1e-4)
     content = json.loads(files["JSON, the report"])
-    assert content["summary"] == report.summary
+    assert content["summary"] == with_custom(CASE, report).summary and "custom" in content["methods"]
     table = pd.read_csv(io.BytesIO(files["CSV, a row a component"]))
     parts = table[~table["component"].isin(["a0", "a1", "a2", "a3", "a4", "a5"])]
     assert parts["blame"].sum() == pytest.approx(report.contrast["clip"], abs=1e-4)
