@@ -12,29 +12,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   view.show(data);
 }
 
-function element(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(props)) {
-    if (key in node) node[key] = value;
-    else node.setAttribute(key, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-function vector(tag, props) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [key, value] of Object.entries(props)) node.setAttribute(key, value);
-  return node;
-}
-
-function decode(base64) {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
-}
-
 const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
-const number = (x) => (Math.abs(x) < 5e-4 ? "0" : (x < 0 ? "−" : "") + String(+Math.abs(x).toPrecision(2)));
 
 class MapView {
   constructor(root) {
@@ -55,7 +33,7 @@ class MapView {
       this.build();
     }
     this.cells.forEach((cell) => {
-      cell.values = decode(cell.spec().values);
+      cell.values = floats(cell.spec().values);
       const { values } = cell;
       const mean = values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN;
       Object.assign(cell.frame.dataset, { min: Math.min(...values), max: Math.max(...values), mean });
@@ -174,43 +152,12 @@ class MapView {
     this.ticks = element("div", { className: "ticks" });
     this.unit = element("h4");
     const bar = this.data.colour_bar ? [this.unit, this.strip, this.ticks] : [];
-    return element("div", { className: "foot" }, ...bar, ...(this.data.histogram ? this.histogram() : []));
-  }
-
-  histogram() {
-    this.bins = element("canvas");
-    this.handle = element("div", { className: "handle", tabIndex: 0, role: "slider" });
-    this.handle.setAttribute("aria-label", "Threshold: values below it are hidden. Arrow keys move it, Delete removes it.");
-    this.plot = element("div", { className: "plot" }, this.bins, this.handle);
-    this.reading = element("span");
-    this.clear = element("button", { type: "button" }, "clear");
-    this.clear.onclick = () => this.release(null);
-    const line = element("div", { className: "reading" }, this.reading, this.clear);
-    this.range = element("div", { className: "ticks" });
-    this.plot.onpointerdown = (event) => {
-      this.plot.setPointerCapture(event.pointerId);
-      this.drag(this.valueAt(event));
-    };
-    this.plot.onpointermove = (event) => this.dragged !== null && this.drag(this.valueAt(event));
-    this.plot.onpointerup = () => this.dragged !== null && this.release(this.dragged);
-    this.handle.onkeydown = (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (step) this.release(Math.min(this.high, Math.max(this.low, (this.threshold ?? this.low) + (step * (this.high - this.low)) / 100)));
-      else if (event.key === "Delete" || event.key === "Backspace") this.release(null);
-      else return;
-      event.preventDefault();
-    };
-    return [element("h4", {}, "Histogram and threshold"), line, this.plot, this.range];
+    this.histogram = this.data.histogram ? new Histogram(this) : null;
+    return element("div", { className: "foot" }, ...bar, ...(this.histogram?.nodes ?? []));
   }
 
   get threshold() {
     return this.dragged ?? this.data.threshold;
-  }
-
-  valueAt(event) {
-    const box = this.plot.getBoundingClientRect();
-    const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    return this.low + share * (this.high - this.low);
   }
 
   drag(value) {
@@ -309,7 +256,7 @@ class MapView {
   paint() {
     if (!this.image) return;
     for (const cell of this.cells) this.paintMap(cell);
-    if (this.data.histogram) this.paintHistogram();
+    this.histogram?.paint();
   }
 
   paintMap({ canvas, frame, values }) {
@@ -361,40 +308,6 @@ class MapView {
     const low = Math.max(Math.min(...values), this.threshold ?? -Infinity);
     const high = Math.max(...values);
     return [low, high > low ? 1 / (high - low) : 0];
-  }
-
-  paintHistogram() {
-    const all = this.cells.filter((cell) => cell.spec().counted).flatMap((cell) => [...cell.values]);
-    this.low = Math.min(0, ...this.cells.map((c) => +c.frame.dataset.min));
-    this.high = Math.max(0, ...this.cells.map((c) => +c.frame.dataset.max));
-    const canvas = this.bins;
-    const ratio = window.devicePixelRatio || 1;
-    Object.assign(canvas, { width: Math.round(this.plot.clientWidth * ratio), height: Math.round(this.plot.clientHeight * ratio) });
-    const context = canvas.getContext("2d");
-    const count = Math.max(24, Math.min(90, Math.round(this.plot.clientWidth / 6)));
-    const bins = new Array(count).fill(0);
-    const span = this.high - this.low || 1;
-    for (const value of all) bins[Math.min(count - 1, Math.max(0, Math.floor(((value - this.low) / span) * count)))] += 1;
-    const tallest = Math.max(...bins, 1);
-    const step = canvas.width / count;
-    bins.forEach((n, i) => {
-      const centre = this.low + ((i + 0.5) / count) * span;
-      const hidden = this.threshold !== null && centre < this.threshold;
-      context.fillStyle = `rgba(${centre < 0 ? this.data.colours.negative : this.data.colours.positive},${hidden ? 0.25 : 0.9})`;
-      const tall = (n / tallest) * (canvas.height - 4 * ratio);
-      context.fillRect(i * step, canvas.height - tall, Math.max(1, step - ratio), tall);
-    });
-    this.paintThreshold(all, span);
-  }
-
-  paintThreshold(all, span) {
-    const { threshold } = this;
-    this.handle.style.left = `${(100 * ((threshold ?? this.low) - this.low)) / span}%`;
-    const kept = all.filter((value) => value >= threshold).length / (all.length || 1);
-    this.reading.textContent = threshold === null ? "All values; drag the line to hide what is below it" : `Above ${number(threshold)}: ${Math.round(100 * kept)} % of all values`;
-    this.clear.style.visibility = threshold === null ? "hidden" : "visible";
-    Object.entries({ valuemin: this.low, valuemax: this.high, valuenow: threshold ?? this.low }).forEach(([key, value]) => this.handle.setAttribute(`aria-${key}`, value));
-    this.range.replaceChildren(...[0, 0.5, 1].map((t) => element("span", {}, number(this.low + t * span))));
   }
 }
 

@@ -17,7 +17,7 @@ from analysis.regions import Region
 from dashboard.case import Patch
 from dashboard.figures.affinity import KIND_COLOURS, kind_title
 from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR
-from dashboard.panels.mapview import FOLDER, Photo
+from dashboard.panels.mapview import FOLDER, Photo, script
 
 MAX_FINE_BYTES = 600_000
 MAX_HOVER_PATCHES = 1100
@@ -157,7 +157,7 @@ _component = st.components.v2.component(
     "clip_theatre_affinity",
     html='<div class="affinity"></div>',
     css=(FOLDER / "affinity.css").read_text(encoding="utf-8"),
-    js=(FOLDER / "affinity.js").read_text(encoding="utf-8"),
+    js=script("dom", "affinity"),
 )
 
 
