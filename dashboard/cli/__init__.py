@@ -40,7 +40,8 @@ def describe(
 
     Start with the dashboard, which needs no download: [bold]clip-theatre app[/bold]
 
-    Exit codes: 0 all went well, 1 something failed while it ran, 2 the command was wrong.
+    Exit codes: 0 done; 1 something could not be read, found or computed; 2 the command line itself was wrong, such as
+    an unknown option or a value out of range; 130 stopped by Ctrl-C.
     """
 
 

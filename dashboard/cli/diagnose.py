@@ -73,27 +73,33 @@ def diagnose_image(
     """
     started = time.perf_counter()
     with interrupt_note(lambda: "nothing was written."):
-        with bar("Starting"):
-            from analysis import diagnose
-            from dashboard.cli.diagnosis_files import write_diagnosis
-            from dashboard.cli.image_paths import claim_stems, find_image
-            from dashboard.cli.regions import chosen_region
         if not text.strip():
             raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
-        options.check_templates(templates)
-        source, size_px = find_image(image), options.parse_size(size)
-        photo = source.load()
+        with bar("Starting"):
+            from dashboard.cli.image_paths import claim_stems, find_image, foreign_to_toy
+
+            source, size_px = find_image(image), options.parse_size(size)
+            photo = source.load()
+
+            from analysis import diagnose
+            from dashboard.cli.diagnosis_files import write_diagnosis
+            from dashboard.cli.regions import chosen_region
+
+            options.check_templates(templates)
+        if "," in text:
+            say(f"Note: {text!r} is taken as one prompt, commas included; for several, run diagnose once for each")
         loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
         methods = options.choose_methods(loaded.tower, method or [])
         options.announce_cuts(loaded, [text], templates)
         with usage_errors():
             grid = loaded.tower.grid_for(loaded.native_size if size_px is None else size_px)
         region = chosen_region(image, text, mask, class_id, box, photo.size_px, grid)
+        options.announce_limits(model, [text], foreign_to_toy([source]))
         with bar("Diagnosing"):
             report = diagnose(
                 loaded, photo.to_pil(), text, region, methods, templates=templates, size=size_px, ablate=ablate
             )
-        weights = options.describe_weights(loaded, random_weights)
+        weights = options.describe_weights(loaded)
         stem = next(claim_stems([source], out, "diagnosis.png"))[1]
         names = write_diagnosis(out, stem, loaded, weights, photo, report, templates)
     _print(report)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES, LoadedImage, load_image
-from data.samples import SAMPLES, load_sample
+from data.samples import SAMPLES, SCENES, load_sample
 
 MANY_SAMPLES = "toy-0 to toy-11, china, flower"
 
@@ -33,6 +33,9 @@ class Failure:
 
     name: str
     reason: str
+
+    def __str__(self) -> str:
+        return self.reason if self.name in self.reason else f"{self.name}: {self.reason}"
 
 
 def find_images(given: Sequence[str]) -> tuple[list[ImageSource], list[Failure]]:
@@ -73,6 +76,11 @@ def find_image(text: str) -> ImageSource:
     if Path(text).is_dir():
         raise ValueError(f"Expected IMAGE to be a file or a sample ({MANY_SAMPLES}), but got the folder {text!r}")
     return _find(text)[0]
+
+
+def foreign_to_toy(sources: Sequence[ImageSource]) -> list[str]:
+    """Names of the images that are no drawn scenes, so nothing that the toy model was trained on."""
+    return [source.name for source in sources if source.path is not None or source.name not in SCENES]
 
 
 def claim_stems(sources: Sequence[ImageSource], out: Path, ending: str) -> Iterator[tuple[ImageSource, str]]:

@@ -67,16 +67,20 @@ def draw_maps(
     written: list[str] = []
     with interrupt_note(lambda: _summary(written, out)):
         with bar("Starting"):
-            from dashboard.cli.image_paths import find_images
-        prompts, wanted_size = options.split_texts(text), options.parse_size(size)
-        options.check_templates(templates)
-        sources, failures = find_images(images)
+            from dashboard.cli.image_paths import find_images, foreign_to_toy
+
+            wanted_size = options.parse_size(size)
+            sources, failures = find_images(images)
         if sources:
+            with bar("Starting"):
+                prompts = options.split_texts(text)
+                options.check_templates(templates)
             loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
-            request = _prepare(loaded, random_weights, prompts, templates, method or [], feature_surgery, wanted_size)
+            request = _prepare(loaded, prompts, templates, method or [], feature_surgery, wanted_size)
+            options.announce_limits(model, prompts, foreign_to_toy(sources))
             failures += _run(request, sources, out, normalize, written)
     for failure in failures:
-        say(f"Error: {failure.name}: {failure.reason}")
+        say(f"Error: {failure}")
     say(f"{_summary(written, out)} {len(failures)} failed. {time.perf_counter() - started:.1f} s")
     if failures:
         raise typer.Exit(FAILED)
@@ -91,7 +95,6 @@ def _summary(written: list[str], out: Path) -> str:
 
 def _prepare(
     model: "Model",
-    random_weights: bool,
     prompts: tuple[str, ...],
     templates: str,
     methods: list[str],
@@ -105,7 +108,7 @@ def _prepare(
     size_px = model.native_size if size is None else size
     with usage_errors():
         model.tower.grid_for(size_px)
-    weights = options.describe_weights(model, random_weights)
+    weights = options.describe_weights(model)
     cuts = options.announce_cuts(model, prompts, templates)
     text = options.encode_prompts(model, prompts, templates)
     redundant = model.encode_text([""], templates) if surgery and len(prompts) == 1 else None

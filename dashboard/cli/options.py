@@ -2,7 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,13 +112,32 @@ def load_chosen(name: str, pretrained: str | None, random_weights: bool, device:
         from surgery import load_model
 
         _check_weights(name, pretrained, random_weights)
-        download = _download_note(name, pretrained)
+        weights = "random" if random_weights else pretrained
+        download = _download_note(name, weights)
         if download is None:
             torch.manual_seed(RANDOM_SEED)
-            return load_model(name, pretrained, device=device, precision=precision)
+            with _missing_weights():
+                return load_model(name, weights, device=device, precision=precision)
     say(download)  # outside of the bar: the download draws its own
-    with usage_errors():
-        return load_model(name, pretrained, device=device, precision=precision)
+    with usage_errors(), _missing_weights():
+        return load_model(name, weights, device=device, precision=precision)
+
+
+@contextmanager
+def _missing_weights() -> Iterator[None]:
+    """What the package says of weights that cannot be had, in the words of the command line."""
+    from surgery import WeightsNotFound
+
+    try:
+        yield
+    except WeightsNotFound as error:
+        instead = "--model local-dir:FOLDER"
+        if error.architecture is not None:
+            instead = f"--model {error.architecture} --pretrained FILE"
+        raise FileNotFoundError(
+            f"Expected {error.what} to be here or to be downloaded, but got: {error.reason}. "
+            f"With a copy of the weights on this machine: {instead}"
+        ) from error
 
 
 def _check_weights(name: str, pretrained: str | None, random_weights: bool) -> None:
@@ -154,9 +174,9 @@ def _download_note(name: str, pretrained: str | None) -> str | None:
     return f"Note: the weights {pretrained} of {name} are not on this machine and will be downloaded{size}"
 
 
-def describe_weights(model: "Model", random_weights: bool) -> str:
+def describe_weights(model: "Model") -> str:
     """The model's weights in words."""
-    if random_weights:
+    if model.pretrained is None:
         return f"random, seed {RANDOM_SEED}"
     return "embedded" if model.name == "toy" else str(model.pretrained)
 
@@ -182,6 +202,15 @@ def announce_cuts(model: "Model", prompts: Sequence[str], templates: str) -> tup
     for cut in cuts:
         say(f"Note: {cut}")
     return cuts
+
+
+def announce_limits(model: str, prompts: Sequence[str], images: Sequence[str]) -> None:
+    """Says what of these prompts, and that these images, the toy has never seen, where it is the model."""
+    from data.toy import describe_limits
+
+    note = describe_limits(prompts, images) if model == "toy" else None
+    if note is not None:
+        say(f"Note: {note}")
 
 
 def encode_prompts(model: "Model", prompts: Sequence[str], templates: str) -> "Tensor":

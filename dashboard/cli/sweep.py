@@ -94,11 +94,12 @@ def sweep_images(
         with usage_errors():
             grid.methods(loaded.tower)
             loaded.tower.grid_for(loaded.native_size if size_px is None else size_px)
+        _announce_limits(model, dataset, limit)
         run = run_sweep(loaded, dataset, limit or len(dataset), grid, templates, size_px)
         _report_skips(run)
         if not run.rows:
             raise ValueError(f"Expected {data} to hold an image with a class that fills a patch, but got none")
-        weights = options.describe_weights(loaded, random_weights)
+        weights = options.describe_weights(loaded)
         names = write_sweep(out, dataset, loaded, weights, run, masks)
     say(f"Wrote {', '.join(str(out / name) for name in names)}.")
     say(f"{run.images} images, {len(run.rows)} rows. {time.perf_counter() - started:.1f} s")
@@ -173,6 +174,15 @@ def open_dataset(data: str, masks: str, limit: int | None) -> "Dataset":
         return ToyScenes(limit or TOY_SCENES, TOY_SEED)
     with usage_errors():
         return SegmentationFolder(data, masks)
+
+
+def _announce_limits(model: str, dataset: "Dataset", limit: int | None) -> None:
+    """Says what of a folder the toy, where it is the model, has not seen."""
+    from data.datasets import SegmentationFolder, is_background
+
+    if isinstance(dataset, SegmentationFolder):
+        prompts = [name for id, name in dataset.classes.items() if not is_background(id, name)]
+        options.announce_limits(model, prompts, [path.name for path in dataset.image_paths[:limit]])
 
 
 def _report_skips(run: "SweepRun") -> None:

@@ -43,7 +43,7 @@ def describe_limits(texts: Sequence[str] = (), images: Sequence[str] = ()) -> st
         images: names of the images that are none of its scenes.
 
     Returns:
-        What it does not know and what it does; None where there is nothing to say.
+        What it has seen, and what of the input it has not; None where there is nothing to say.
     """
     foreign = []
     if images:
@@ -53,7 +53,7 @@ def describe_limits(texts: Sequence[str] = (), images: Sequence[str] = ()) -> st
     if not foreign:
         return None
     return (
-        f"the toy knows only its own drawn scenes ({describe_vocabulary()}); "
+        f"the toy has seen only its own drawn scenes ({describe_vocabulary()}); "
         f"its maps mean nothing for {' and '.join(foreign)}"
     )
 

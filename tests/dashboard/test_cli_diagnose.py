@@ -12,6 +12,7 @@ from analysis import Region, diagnose
 from data.samples import load_sample
 from surgery import load_model
 from tests.dashboard.command import error_of, run, visible
+from tests.tiny import register
 
 RING = ["diagnose", "toy-3", "--text", "a green ring", "--device", "cpu"]
 FILES = [f"toy-3_diagnosis{end}" for end in (".html", ".json", ".png", "_components.csv", "_methods.csv")]
@@ -79,6 +80,29 @@ def test_marked_components_add_up_to_the_contrast(tmp_path):
     assert table["blame"].sum() != pytest.approx(contrast, abs=1e-3)
     assert [row["in_sum"] for row in written(tmp_path)["components"]] == table["in_sum"].tolist()
     assert "rows with in_sum True" in " ".join(run("diagnose", "--help").stdout.replace("│", " ").split())
+
+
+def notes_of(*arguments):
+    """The lines on stderr that start with "Note: "."""
+    return [line for line in run(*arguments).stderr.splitlines() if line.startswith("Note: ")]
+
+
+def test_commas_do_not_split_the_prompt_and_a_note_says_so(tmp_path):
+    quick = ["--method", "clip", "--no-ablate", "--out", tmp_path]
+    box = ["diagnose", "toy-3", "--box", "0,0,90,90"]
+    (note,) = notes_of(*box, "--text", "a green ring, a blue cross", *quick)
+    assert "'a green ring, a blue cross' is taken as one prompt, commas included" in note
+    assert written(tmp_path)["text"] == "a green ring, a blue cross"
+    assert notes_of(*RING, *quick) == []
+
+
+def test_the_toy_says_what_it_has_not_seen(tmp_path):
+    quick = ["--box", "60,90,420,420", "--method", "clip", "--no-ablate", "--out", tmp_path]
+    (note,) = notes_of("diagnose", "china", "--text", "a pagoda", *quick)
+    assert "its maps mean nothing for the image china and the word pagoda" in note
+    register("tiny-vit")
+    other = ["--model", "tiny-vit", "--random-weights"]
+    assert notes_of("diagnose", "china", "--text", "a pagoda", *quick, *other) == []
 
 
 def test_masks_of_one_class_and_of_many_give_the_same_region(toy, masks, tmp_path):

@@ -164,6 +164,32 @@ def test_real_photographs(tmp_path, shared):
     assert len(visible(tmp_path)) == 9
 
 
+def test_the_toy_says_once_what_it_has_not_seen(tmp_path, photo):
+    result = run_maps("toy-0", photo, "--text", "snow, a dog", "--method", "clip", out=tmp_path / "o")
+    (note,) = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    assert note.endswith(f"its maps mean nothing for the image {photo} and the word dog")
+    assert "snow" in note.split("mean nothing")[0]
+    assert "Note: " not in run_maps("toy-0", "--text", "snow", "--method", "clip", out=tmp_path / "o").stderr
+
+
+def test_missing_weights_are_told_in_the_words_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for tag, architecture in (("openai", "ViT-B-16-quickgelu"), ("laion2b_s34b_b88k", "ViT-B-16")):
+        options = ["--model", "ViT-B-16", "--pretrained", tag]
+        *_, error = run_maps("toy-0", "--text", "snow", *options, out=tmp_path, code=1).stderr.strip().splitlines()
+        assert error.endswith(f"With a copy of the weights on this machine: --model {architecture} --pretrained FILE")
+        assert "load_model" not in error and "...." not in error
+
+
+def test_random_is_a_word_for_weights_too(tmp_path):
+    register("tiny-vit")
+    for name, weights in (("a", ["--random-weights"]), ("b", ["--pretrained", "random"])):
+        options = ["--model", "tiny-vit", *weights, "--method", "clip"]
+        run_maps("toy-0", "--text", "snow", *options, out=tmp_path / name)
+    written = [json.loads((tmp_path / name / "toy-0_maps.json").read_text()) for name in ("a", "b")]
+    assert written[0]["model"] == written[1]["model"] and written[0]["measures"] == written[1]["measures"]
+
+
 def test_long_prompts_are_cut_with_a_note(tmp_path):
     result = run_maps("toy-0", "--text", "snow " * 500, "--method", "clip", out=tmp_path)
     (note,) = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]

@@ -57,6 +57,21 @@ def test_a_broken_image_is_skipped_and_ends_with_1(folder, tmp_path):
     assert skip["image"] == "2" and skip["text"] is None
 
 
+def test_the_toy_says_what_of_a_folder_it_has_not_seen(folder, tmp_path):
+    result = run("sweep", folder, "--limit", "2", *SMALL, "--out", tmp_path / "o")
+    assert "mean nothing for the images 0.png, 1.png and the word cat" in result.stderr
+    assert "Note: " not in run("sweep", "toy", "--limit", "1", *SMALL, "--out", tmp_path / "o").stderr
+
+
+def test_kinds_are_written_as_they_are_given(tmp_path):
+    run("sweep", "toy", "--limit", "1", "--kinds", "qk,identity", "--alphas", "1,2", "--out", tmp_path)
+    page = (tmp_path / "toy_sweep.html").read_text().rpartition("</script>")[0][-200_000:]
+    texts = [page, (tmp_path / "toy_sweep.json").read_text(), run("sweep", "--help").stdout]
+    for text in texts:
+        assert "qk" in text and "identity" in text
+        assert "q-k" not in text and "value only" not in text
+
+
 def test_interrupt_keeps_the_images_that_are_done(folder, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         rows = iterate_sweep(*arguments, **options)
