@@ -25,7 +25,7 @@ from surgery.weights import TOY_FOLDER, create_random, first_line
 TOY = "toy"
 BYTES_A_PARAMETER = 4  # nearly all published checkpoints are float32
 RESNET_PATCH_PX = 32
-NEEDS_TRANSFORMERS = "its text side needs the package transformers: pip install transformers"
+NEEDS_TRANSFORMERS = 'its text side needs the packages transformers and sentencepiece, the extra "siglip"'
 
 Config = Mapping[str, Any]
 

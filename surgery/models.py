@@ -74,8 +74,8 @@ class Model:
         except Exception as error:
             raise FileNotFoundError(
                 f"Expected the tokenizer of {self.name} to be at hand, but got: {first_line(error)}. "
-                "Tokenizers of SigLIP and multilingual models need their files and the packages of "
-                "pip install clip-theatre[siglip]"
+                "Tokenizers of SigLIP and multilingual models need their files and the packages transformers and "
+                'sentencepiece; in the folder of the clone: pip install -e ".[siglip]"'
             ) from error
 
     def preprocess(self, images: Sequence[Image.Image], size: int | tuple[int, int] | None = None) -> Tensor:

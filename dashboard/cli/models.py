@@ -14,6 +14,14 @@ from dashboard.cli.console import bar
 if TYPE_CHECKING:
     from surgery.catalog import ModelInfo
 
+TEXT_PACKAGES = "*"
+"""Mark of models whose texts need more packages."""
+
+FOOTNOTE = (
+    f"{TEXT_PACKAGES} Texts need the packages transformers and sentencepiece; in the folder of the clone: "
+    '.venv/bin/uv pip install --python .venv/bin/python -e ".[siglip]"'
+)
+
 PIPE_WIDTH = 160
 FAMILIES = {"vit": "ViT", "resnet": "ResNet", "map": "SigLIP", "": "–"}
 
@@ -51,6 +59,8 @@ def show_models(
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
     console.print(_table(found))
+    if any(_needs_text_packages(info) for info in found):
+        console.print(f"\n{FOOTNOTE}", style="yellow", markup=False)
 
 
 def _matches(info: "ModelInfo", wanted: str) -> bool:
@@ -73,13 +83,23 @@ def _table(found: "list[ModelInfo]") -> Table:
 
 
 def _weights(info: "ModelInfo") -> Text:
-    """Tags, those on this machine marked; then what stands in the way."""
+    """Tags, those on this machine marked, or what there is instead; then what stands in the way."""
     text = Text()
     if info.name == "toy":
         text.append("✓ embedded", style="green")
+    elif not info.tags and (info.supported or _needs_text_packages(info)):
+        text.append("none published: a file, or --random-weights", style="dim")
     for index, tag in enumerate(info.tags):
         text.append(", " if index else "")
         text.append(f"✓ {tag.tag}" if tag.cached else tag.tag, style="bold green" if tag.cached else "")
-    if info.reason:
+    if _needs_text_packages(info):
+        text.append(f" {TEXT_PACKAGES}", style="yellow")
+    elif info.reason:
         text.append(f"{'; ' if info.tags else ''}{info.reason}", style="yellow")
     return text
+
+
+def _needs_text_packages(info: "ModelInfo") -> bool:
+    from surgery.catalog import NEEDS_TRANSFORMERS
+
+    return info.reason == NEEDS_TRANSFORMERS

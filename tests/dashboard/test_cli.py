@@ -14,6 +14,7 @@ import pytest
 import streamlit.web.cli
 
 from dashboard.cli import serve
+from surgery import catalog
 from tests.conftest import ROOT
 from tests.dashboard.command import error_of, run
 
@@ -35,6 +36,23 @@ def test_models_filter_looks_at_tags_too_and_json_is_json():
     found = json.loads(run("models", "metaclip_fullcc", "--json").stdout)
     assert {info["name"] for info in found} >= {"ViT-B-16", "ViT-L-14"}
     assert all(any(tag["tag"] == "metaclip_fullcc" for tag in info["tags"]) for info in found)
+
+
+def test_models_names_the_packages_of_texts_once(monkeypatch):
+    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda package: None)
+    catalog._shape_of.cache_clear()
+    try:
+        table, other = run("models", "SigLIP").stdout, run("models", "B-16-plus").stdout
+    finally:
+        catalog._shape_of.cache_clear()
+    assert table.count("transformers") == 1 and '-e ".[siglip]"' in table
+    assert all(line.endswith("webli *") for line in map(str.rstrip, table.splitlines()) if line.startswith("ViT"))
+    assert "transformers" not in other
+
+
+def test_models_says_where_no_weights_are_published():
+    assert "none published: a file, or --random-weights" in run("models", "coca_base").stdout
+    assert "none published" not in run("models", "metaclip_fullcc").stdout
 
 
 def test_models_without_a_match():
@@ -130,6 +148,21 @@ def test_version_and_help():
     assert run("--version").stdout.startswith("clip-theatre 0.")
     for command in ("app", "maps", "models"):
         assert "Examples" in run(command, "--help").stdout
+
+
+def test_help_tells_the_exit_codes():
+    text = " ".join(run("--help").stdout.split())
+    assert "1 something could not be read, found or computed; 2 the command line itself was wrong" in text
+
+
+@pytest.mark.parametrize("command", ["maps", "diagnose"])
+def test_an_unknown_sample_is_named_once_and_before_anything_slow_is_loaded(command):
+    code = f"from dashboard.cli import app; import sys; app([{command!r}, 'toy-99', '--text', 'snow'])"
+    check = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", f"{check}; {code}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout.strip() == "False"
+    assert done.stderr.count("toy-99") == 1
+    assert "Expected an image file, a folder or a sample" in done.stderr
 
 
 def test_errors_of_the_parser_are_one_line():
