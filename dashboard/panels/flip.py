@@ -227,10 +227,14 @@ def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -
         report = results.flip_report(case)
     parts = [found.component for found in report.interventions]
     missing = {heads: len({*results.removable(case, heads)} - {*parts}) for heads in (False, True)}
-    render_figure(
-        figures.plot_ablation(report, chosen), key="flip removals", on_event=lambda e: _take_component(e, parts)
-    )
-    st.caption("On the dotted line removal does what blame says; far off it, a component acts through later ones.")
+    if parts:
+        render_figure(
+            figures.plot_ablation(report, chosen), key="flip removals", on_event=lambda e: _take_component(e, parts)
+        )
+        st.caption("On the dotted line removal does what blame says; far off it, a component acts through later ones.")
+    else:
+        st.markdown("**Blame against removal**")
+        st.caption("Blame is arithmetic. Remove components, and a plot shows whether each is also a cause.")
     _render_removal_buttons(case, missing)
     return report
 

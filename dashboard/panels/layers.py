@@ -145,7 +145,7 @@ def _render_outliers(norms: StreamMeasure, case: Case) -> None:
         f"{outlier_count(len(here), len(found))}"
     )
     if found:
-        st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 38 + 35 * len(found)))
+        st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 37 + 35 * len(found)))
 
 
 def outlier_count(here: int, everywhere: int) -> str:

@@ -154,7 +154,7 @@ def _render_overlay(case: Case, label: str, options: list[str]) -> None:
 def _render_points(case: Case, found: Layout, by: str) -> None:
     if case.tokens_of == "all_blocks":
         start = _first(case, found)
-        title = "Patch tokens from the embedding to the last block (PCA of all)"
+        title = "PCA of patch tokens, block by block"
         figure = plot_space_frames(found, by, case.lit, case.patch, start, title)
     else:
         kind = PROJECTION_TITLES[found.method]
