@@ -115,7 +115,7 @@ def test_a_model_that_is_loaded_meanwhile_leaves_random_weights_as_they_are(
 ) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        expected = load_model("ViT-S-32-alt").clip.state_dict()
+        expected = load_model("ViT-S-32-alt", "random").clip.state_dict()
     others: list[threading.Thread] = []
 
     def while_another_begins(name: str, pretrained: str | None, **options: object) -> Model:
