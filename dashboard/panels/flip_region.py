@@ -37,7 +37,7 @@ def render_region(case: Case) -> None:
         modes=("points", "box", "lasso"),
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Drag a box, or choose the lasso above the picture.", width="content")
+        st.caption("Drag a box, or point at it and choose the lasso in its tool bar.", width="content")
         if case.region:
             st.button("Clear region", key="flip clear region", on_click=lambda: state.update(region=""))
     problem = state.problem(FIELD)
