@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from analysis.affinity import KEYS, PARTNERS, QUERIES, Affinity, BestPartners, SameRegionMass
 from analysis.regions import Region
 from dashboard.figures import layers
-from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme
+from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, kind_title
 
 KIND_COLOURS = layers.KIND_COLOURS | {
     "identity": "#E69F00",
@@ -20,13 +20,6 @@ KIND_COLOURS = layers.KIND_COLOURS | {
 }
 """Line colour of a kind of attention."""
 
-KIND_TITLES = {
-    "identity": "identity",
-    "qq+kk": "q-q + k-k",
-    "kk+gaussian": "k-k + Gaussian",
-    "gem": "GEM",
-}
-
 PARTNER_COLOURS = dict(
     zip(
         PARTNERS,
@@ -35,11 +28,6 @@ PARTNER_COLOURS = dict(
     )
 )
 PARTNER_TITLES = {"cls": "CLS token"}
-
-
-def kind_title(kind: str) -> str:
-    """How a kind of attention is written: "q-k" for "qk"."""
-    return KIND_TITLES.get(kind, "-".join(kind) if len(kind) == 2 else kind)
 
 
 @dataclass(frozen=True, slots=True)

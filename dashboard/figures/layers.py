@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.norms import QUANTILES, Entropy, StreamMeasure
 from analysis.sweep import alpha_axis
-from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, escape
+from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, escape, kind_title
 
 STREAM_TITLES = {"residual": "residual (input of the block)", "attention": "attention output", "mlp": "MLP output"}
 GROUP_TITLES = {"cls": "CLS", "patches": "patches", "foreground": "foreground", "background": "background"}
@@ -218,7 +218,7 @@ def _lines(axis: pd.DataFrame) -> dict[str, pd.DataFrame]:
     lines = {}
     for key, rows in axis.groupby(["kind", *varied], sort=False):
         kind, *rest = key
-        words = [str(kind), *(_say_setting(name, value) for name, value in zip(varied, rest, strict=True))]
+        words = [kind_title(str(kind)), *(_say_setting(name, value) for name, value in zip(varied, rest, strict=True))]
         mean = rows.groupby(["position", "label", "alpha", "residual"], as_index=False)[figures].mean()
         lines[", ".join(words)] = mean.assign(kind=kind)
     order = {kind: place for place, kind in enumerate(KIND_ORDER)}
@@ -265,8 +265,8 @@ def _slider_marker(axis: pd.DataFrame, point: SweepPoint) -> go.Scatter:
         mode="markers",
         name="the slider",
         marker={"symbol": "diamond-open", "size": 17, "color": NEUTRAL, "line": {"width": 3, "color": NEUTRAL}},
-        hovertemplate=f"{escape(point.kind)}, alpha {point.alpha:g}, residual {point.residual:g}: %{{y:+.3f}}"
-        "<extra></extra>",
+        hovertemplate=f"{escape(kind_title(point.kind))}, alpha {point.alpha:g}, residual {point.residual:g}: "
+        "%{y:+.3f}<extra></extra>",
     )
 
 

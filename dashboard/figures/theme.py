@@ -39,6 +39,13 @@ GROUP_COLOURS = {"CLS": "#9467bd", "patches": "#8a8f94", "foreground": "#009E73"
 
 OPACITY = 0.92
 
+KIND_TITLES = {
+    "identity": "identity",
+    "qq+kk": "q-q + k-k",
+    "kk+gaussian": "k-k + Gaussian",
+    "gem": "GEM",
+}
+
 
 def _diverging() -> list[list[object]]:
     negative, positive = (",".join(map(str, rgb)) for rgb in (NEGATIVE_RGB, POSITIVE_RGB))
@@ -70,6 +77,11 @@ def shared_limit(arrays: Iterable[np.ndarray]) -> float:
 def escape(text: str) -> str:
     """Text that plotly shows as it stands: neither its HTML subset nor its %{...} templates are read in it."""
     return html.escape(text, quote=False).replace("%{", "%&#123;").replace("\n", " ")
+
+
+def kind_title(kind: str) -> str:
+    """How a kind of attention is written: "q-k" for "qk"."""
+    return KIND_TITLES.get(kind, "-".join(kind) if len(kind) == 2 else kind)
 
 
 def method_colour(name: str) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.affinity import PARTNERS, QUERIES, Affinity, BestPartners, SameRegionMass
 from dashboard import services
 from dashboard.case import Case, Patch, describe_image, describe_model
-from dashboard.figures.affinity import kind_title, mass_over_blocks, partner_shares
+from dashboard.figures.affinity import mass_over_blocks, partner_shares
+from dashboard.figures.theme import kind_title
 from dashboard.overview import overview_png
 from dashboard.panels import affinity_results as results
 from dashboard.panels.page import Exports, File

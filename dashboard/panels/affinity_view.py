@@ -15,8 +15,8 @@ import streamlit as st
 from analysis.affinity import Affinity, token_index
 from analysis.regions import Region
 from dashboard.case import Patch
-from dashboard.figures.affinity import KIND_COLOURS, kind_title
-from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR
+from dashboard.figures.affinity import KIND_COLOURS
+from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR, kind_title
 from dashboard.panels.mapview import FOLDER, Photo, script
 
 MAX_FINE_BYTES = 600_000

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import services, state
 from dashboard.address import MAX_SIZE_PX
 from dashboard.case import CUSTOM, Case, method_title
+from dashboard.figures.theme import kind_title
 from surgery import METHODS, Model
 from surgery.attention import KINDS
 
@@ -48,7 +49,7 @@ def render_custom(case: Case, model: Model) -> None:
     kinds, depth, method = model.tower.kinds or KINDS, len(model.tower.blocks), case.custom
     kind, blocks, residual, alpha, mlp = st.columns([1.2, 1, 1, 1, 0.7], gap="medium", vertical_alignment="center")
     options = kinds if method.attention in kinds else (*kinds, method.attention)
-    kind.selectbox("custom: attention kind", options, **_custom("attention", method.attention))
+    kind.selectbox("custom: attention kind", options, format_func=kind_title, **_custom("attention", method.attention))
     if depth > 1:
         blocks.slider("last blocks", 1, depth, help=LAST_BLOCKS, **_custom("blocks", method.blocks))
     residual.slider("residual", 0.0, 1.0, step=0.05, help=RESIDUAL, **_custom("residual", float(method.residual)))

@@ -88,7 +88,7 @@ def test_outliers_are_named_with_their_stream() -> None:
 def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
     table = alpha_table(CASE)
     figure = plot_alpha_sweep(table)
-    assert [trace.name for trace in figure.data] == ["qk", "qq", "kk", "vv"]
+    assert [trace.name for trace in figure.data] == ["q-k", "q-q", "k-k", "v-v"]
     assert {len(trace.x) for trace in figure.data} == {len(results.ALPHAS) + 1}
     assert figure.layout.xaxis.ticktext[-1] == "<br>no<br>residual"
     assert len({round(trace.y[0], 5) for trace in figure.data}) == 1  # at alpha 0 all kinds agree
@@ -123,7 +123,7 @@ def test_a_sweep_over_images_has_intervals_and_a_line_a_depth() -> None:
     table = summarise(both[both["kind"].isin(["qk", "vv"])], resamples=20)
     figure = plot_alpha_sweep(table)
     lines = [trace for trace in figure.data if "markers" in trace.mode]
-    assert {trace.name for trace in lines} == {"qk, 5 blocks", "vv, 5 blocks", "qk, 2 blocks", "vv, 2 blocks"}
+    assert {trace.name for trace in lines} == {"q-k, 5 blocks", "v-v, 5 blocks", "q-k, 2 blocks", "v-v, 2 blocks"}
     assert len({trace.line.color for trace in lines}) == 4
     assert len(figure.data) == 8
 
