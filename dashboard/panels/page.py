@@ -97,7 +97,8 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
             services.move_to_cpu(case)
             st.rerun()
     except EXPECTED as error:
-        st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
+        told = str(error).partition(". With a copy of the weights")[0]  # the rest is for those who write Python
+        st.error(f"{plain(told)}\n\n{plain(next_step(error))}")
         if NO_WEIGHTS in str(error):
             _render_other_models()
         elif str(error).startswith(UNKNOWN_MODELS):
@@ -109,12 +110,13 @@ def next_step(error: Exception) -> str:
     """What a visitor can do about an expected error. Pure."""
     text = str(error)
     steps = {
+        NO_WEIGHTS: "Choose a model that is marked as here; the toy always is. The picker also offers files, "
+        "where the dashboard was started with clip-theatre app --models FOLDER.",
         "prompts": "Type at least one prompt in the sidebar, for example: a red circle, grass",
         "region": "Choose another region in the sidebar, or none.",
         "mask": "Upload the mask again in the sidebar, or choose no region.",
         "size": "Choose another input size below the case line.",
         "blocks": "Choose fewer blocks, or leave this method out for this model.",
-        NO_WEIGHTS: "Without a network, choose a model that is marked as here; the toy always is.",
     }
     found = (step for word, step in steps.items() if f"Expected {word}" in text or word in text)
     return next(found, "Change the model, image or prompts in the sidebar.")

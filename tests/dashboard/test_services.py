@@ -17,8 +17,9 @@ from dashboard.case import Case
 from dashboard.jobs import Job, Stopped
 from dashboard.services import MissingImage
 from surgery import METHODS, Method, Model, encode_dense, feature_surgery, load_model
-from surgery.weights import TOY_FOLDER
-from tests.dashboard.conftest import component_data
+from surgery.catalog import TagInfo
+from surgery.weights import TOY_FOLDER, WeightsNotFound
+from tests.dashboard.conftest import component_data, error_texts
 
 CASE = Case(image="toy-5", prompts=("a black flower", "stone"))
 
@@ -236,3 +237,19 @@ def test_the_toy_says_what_it_does_not_know(open_app) -> None:
     assert len(photograph) == 1 and "china" in photograph[0]
     word = told(Case(image="toy-0", prompts=("a pagoda",)))
     assert len(word) == 1 and "pagoda" in word[0]
+
+
+def test_missing_weights_are_told_without_python(fresh: None, monkeypatch, open_app) -> None:
+    def fail(*_: object):
+        def work(_job: Job[None]) -> None:
+            raise WeightsNotFound("weights 'openai' of ViT-B-16", "no connection to the hub", "ViT-B-16-quickgelu")
+
+        return work
+
+    monkeypatch.setattr("dashboard.panels.page.download", fail)
+    monkeypatch.setattr(catalogue, "missing_download", lambda *_: TagInfo("openai", False, 598))
+    monkeypatch.setattr(state, "download_allowed", lambda *_: True)
+    app = open_app(replace(CASE, model="ViT-B-16", weights="openai"))
+    said = error_texts(app)
+    assert "no connection to the hub" in said and "--models FOLDER" in said and "load_model" not in said
+    assert [button.label for button in app.button][-2:] == ["Back to the toy", "Use random weights"]
