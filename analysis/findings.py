@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import bootstrap, spearmanr
 from tqdm import tqdm
 
+from analysis.evaluation.toy import FRESH_SEED
 from analysis.interventions import iterate_interventions
 from analysis.regions import Region
 from analysis.tables import replace_section
@@ -24,8 +25,6 @@ from data.toy import Scene, make_scenes
 from surgery import METHODS, Model, dense_features, load_model
 
 SECTION = "findings"
-FRESH_SEED = 20_000
-"""Seed of scenes that no training run saw."""
 
 
 @dataclass(frozen=True, slots=True)

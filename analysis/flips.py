@@ -231,12 +231,12 @@ def _disagree(reading: MethodReading) -> bool:
 
 
 def _signed(value: float) -> str:
-    """Two significant digits with a sign.
+    """Three significant digits with a sign.
 
     >>> _signed(-0.00014), _signed(0.2), _signed(0.0)
-    ('−0.00014', '+0.20', '0')
+    ('−0.000140', '+0.200', '0')
     """
-    return f"{value:+#.2g}".rstrip(".").replace("-", "−") if value else "0"
+    return f"{value:+#.3g}".rstrip(".").replace("-", "−") if value else "0"
 
 
 def _auc(reading: MethodReading) -> str:
@@ -286,7 +286,8 @@ def _blamed(report: FlipReport) -> str:
 
 
 def _remedy(report: FlipReport) -> str:
-    ranked = sorted((name for name in report.readings if name != "clip"), key=lambda name: -report.flip_auc[name])
+    others = {name: reading for name, reading in report.readings.items() if name != "clip"}
+    ranked = sorted(others, key=lambda name: (others[name].flip_auc, others[name].contrast), reverse=True)
     if not ranked:
         return ""
     title = {name: TITLES.get(name, name) for name in ranked}

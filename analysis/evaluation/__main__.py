@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from analysis.evaluation.toy import SECTION, evaluate_toy, toy_table
+from analysis.evaluation.toy import FRESH_SEED, SECTION, evaluate_toy, toy_table
 from analysis.tables import replace_section
 from surgery import load_model
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.evaluation", description=__doc__)
     parser.add_argument("what", choices=("toy",), help="toy: all methods on fresh toy scenes")
     parser.add_argument("--n", type=int, default=200, help="number of scenes, >= 64 (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the scenes (default %(default)s)")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default %(default)s)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its markers in FILE")
     options = parser.parse_args(arguments)

@@ -105,7 +105,8 @@ def diagnosis_png(
     shown = {name: report.readings[name].values for name in dict.fromkeys(("clip", best))}
     limit = shared_limit(list(shown.values()))
     small = _thumbnail(image.rgb)
-    _draw_map(cells[0], small, report, "the region")
+    inside = int(report.region.foreground.sum())
+    _draw_map(cells[0], small, report, f"the region: {inside} of {report.region.foreground.size} patches")
     for axes, (name, values) in zip(cells[1:], shown.items(), strict=False):
         _draw_map(
             axes, lay_over(_grey(small), values.astype(np.float64), limit), report, f"{title_of(name)}, ±{limit:g}"

@@ -106,8 +106,9 @@ def _render_common(case: Case, found: Redundancy) -> None:
         _render_map(case, found.map[0], "cosine, taken off every label's map", "{:+.3f}", "signed")
         st.caption("It is part of every label's map: what it lights up says nothing about a label.")
     with share:
-        st.markdown("**Share of energy** that all labels have in common")
-        _render_map(case, found.share[0], "share of the patch's energy", "{:.2f}", "positive")
+        with_what = "all labels have in common" if len(found.labels) > 1 else "is shared with the empty text"
+        st.markdown(f"**Share of energy** that {with_what}")
+        _render_map(case, 100 * found.share[0], "% of the patch's energy", "{:.0f} %", "positive")
         st.caption(_say_share(case, found))
     with weights:
         labels = found.labels
@@ -173,9 +174,12 @@ def _render_stages(case: Case, region: Region | None) -> None:
         rows.append(Row(f"{title}, after, without “{struck}”", _cells(case, maps.patches, region, hint, rest)))
     st.markdown("**Before and after**, one map a label, all on one scale")
     _render_view(case, tuple(rows), shared_limit(shown), _stages_unit(case))
-    st.caption(
-        "After surgery only what sets a label apart is left. Strike a label out to see what it did to the others."
-    )
+    if len(case.prompts) > 1:
+        st.caption(
+            "After surgery only what sets a label apart is left. Strike a label out to see what it did to the others."
+        )
+    else:
+        st.caption("After surgery only what sets the label apart from the empty text is left.")
     if struck and len(rest) == 1:
         st.caption(f"Only “{plain(rest[0])}” is left: the empty text stands for the redundancy.")
 

@@ -56,10 +56,10 @@ def typeset(number, form):
 def test_the_summary_carries_its_figures(report):
     sentences = [s for s in re.split(r"(?<=\.)\s(?=[A-Z])", report.summary) if s]
     assert 4 <= len(sentences) <= 5
-    assert f"contrast is {typeset(report.contrast['clip'], '+.2g')}" in report.summary
+    assert f"contrast is {typeset(report.contrast['clip'], '+#.3g')}" in report.summary
     assert f"in {100 * report.flip_auc['clip']:.0f} % of the pairs" in report.summary
     assert f"(AUC {report.flip_auc['clip']:.2f})" in report.summary
-    assert all(f"{culprit.label} ({typeset(culprit.blame, '+#.2g')})" in report.summary for culprit in report.culprits)
+    assert all(f"{culprit.label} ({typeset(culprit.blame, '+#.3g')})" in report.summary for culprit in report.culprits)
     assert report.summary == f"{report.verdict}. {report.explanation}"
     assert not re.search(r"-\d|\d%", report.summary)  # one minus sign, one way to write a percentage
 
@@ -117,16 +117,16 @@ def with_lens(report: FlipReport, values: list[float], turn: int | None) -> str:
 
 def test_first_and_last_of_the_lens_are_named(report):
     never = with_lens(report, [-0.05, -0.4, -0.367], None)
-    assert "is negative throughout: −0.050 after the embedding, −0.37 after the last block." in never
+    assert "is negative throughout: −0.0500 after the embedding, −0.367 after the last block." in never
     early = with_lens(report, [0.026, -0.01, -0.367], 1)
-    assert "turns negative in block 0, from +0.026 to −0.010; it is −0.37 after the last block." in early
+    assert "turns negative in block 0, from +0.0260 to −0.0100; it is −0.367 after the last block." in early
     last = with_lens(report, [-0.026, -0.01, 0.0004], 2)
-    assert "turns positive in block 1, from −0.010 to +0.00040. The" in last
+    assert "turns positive in block 1, from −0.0100 to +0.000400. The" in last
 
 
 def test_small_terms_keep_their_digits(report):
     tiny = Culprit(report.culprits[0].component, -0.00014)
-    assert f"{tiny.label} (−0.00014):" in replace(report, culprits=(tiny,)).summary
+    assert f"{tiny.label} (−0.000140):" in replace(report, culprits=(tiny,)).summary
 
 
 def test_a_region_and_a_mask_say_the_same(toy, scene):
@@ -172,3 +172,8 @@ def test_errors(toy, options, message):
     case = {"image": Image.new("RGB", (224, 224)), "text": "a red circle", "region": np.tri(224, dtype=bool), **options}
     with pytest.raises(ValueError, match=message):
         diagnose(toy, **case)
+
+
+def test_the_lower_contrast_is_worst_where_aucs_tie(report):
+    tied = with_figures(report, {"clip": (0.2, -0.1), "gem": (0.9, 0.1), "sclip": (0.0, -0.3), "maskclip": (0.0, -0.4)})
+    assert "GEM does best (AUC 0.90) and MaskCLIP worst (AUC 0.00)" in tied.summary

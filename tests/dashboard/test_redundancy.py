@@ -48,7 +48,7 @@ def test_the_page_shows_what_is_common_and_every_map_before_and_after(open_app) 
     common, share, stages = views(app)
     found = results.redundancy(CASE)
     np.testing.assert_array_equal(cell_values(common["rows"][0]["cells"][0]), found.map[0])
-    np.testing.assert_array_equal(cell_values(share["rows"][0]["cells"][0]), found.share[0])
+    np.testing.assert_array_equal(cell_values(share["rows"][0]["cells"][0]), 100 * found.share[0])
     assert (common["scale"], share["scale"]) == ("signed", "positive")
     assert [len(row["cells"]) for row in stages["rows"]] == [len(CASE.prompts)] * 2
     difference = [cell_values(stages["rows"][stage]["cells"][0]) for stage in (0, 1)]
