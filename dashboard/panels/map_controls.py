@@ -47,7 +47,7 @@ def _set_methods(case: Case, names: list[str]) -> Case:
 def render_custom(case: Case, model: Model) -> None:
     """The sliders of the free method; also for other pages that follow it."""
     kinds, depth, method = model.tower.kinds or KINDS, len(model.tower.blocks), case.custom
-    kind, blocks, residual, alpha, mlp = st.columns([1.2, 1, 1, 1, 0.7], gap="medium", vertical_alignment="center")
+    kind, blocks, residual, alpha, mlp = st.columns([1.2, 1, 1, 1, 1], gap="medium", vertical_alignment="center")
     options = kinds if method.attention in kinds else (*kinds, method.attention)
     kind.selectbox("custom: attention kind", options, format_func=kind_title, **_custom("attention", method.attention))
     if depth > 1:

@@ -27,6 +27,20 @@ def cut_titles(page: Page) -> list[str]:
     )
 
 
+def cut_labels(page: Page) -> list[str]:
+    """Labels of controls whose words do not fit into their place."""
+    return page.locator('[data-testid="stMain"] [data-testid="stWidgetLabel"]').evaluate_all(
+        """labels => labels.filter((label) => [label, ...label.querySelectorAll('*')].some((node) =>
+            node.clientWidth && node.scrollWidth > node.clientWidth + 1)).map((label) => label.textContent)"""
+    )
+
+
+@pytest.mark.parametrize("name", ["", "flip", "layers", "affinity", "redundancy", "words", "space"])
+def test_labels_of_controls_are_whole(narrow_page: Page, server: Server, name: str) -> None:
+    open_page(narrow_page, server.url, name, **VIEW)
+    assert cut_labels(narrow_page) == []
+
+
 @pytest.mark.parametrize("name", ["flip", "layers", "affinity", "redundancy", "words", "space"])
 def test_titles_of_figures_are_whole(narrow_page: Page, server: Server, name: str) -> None:
     open_page(narrow_page, server.url, name, **VIEW)
