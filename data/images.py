@@ -1,34 +1,39 @@
-"""Safe decoding of photographs and label masks from files that nobody vouches for."""
+"""Photographs and label masks as arrays: one way in for files, uploads and Pillow images."""
 
 import hashlib
-import io
-import os
-import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-Source = str | Path | bytes | BinaryIO
+from data.decoding import (
+    DECODING_ERRORS,
+    IMAGE_FORMATS,
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    Decoded,
+    Refused,
+    Source,
+    decoded,
+)
 
-MAX_PIXELS = 50_000_000  # 150 MB as RGB; above the largest photographs of common cameras
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+__all__ = ["IMAGE_SUFFIXES", "LoadedImage", "Source", "decode_mask", "load_image", "to_rgb"]
+
+STRIP_PIXELS = 1 << 18  # converted at a time
+LOW_BIT_SCALE = {"L;2": 85, "L;4": 17}  # Pillow spreads greys of 2 and 4 bits over 0..255
 
 ORIENTATION = 0x0112  # EXIF tag
-TURNS = {
-    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
-    3: (Image.Transpose.ROTATE_180,),
-    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
-    5: (Image.Transpose.TRANSPOSE,),
-    6: (Image.Transpose.ROTATE_270,),
-    7: (Image.Transpose.TRANSVERSE,),
-    8: (Image.Transpose.ROTATE_90,),
+STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
 }
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error)
-LOW_BIT_SCALE = {"L;2": 85, "L;4": 17}  # Pillow spreads greys of 2 and 4 bits over 0..255
+"""EXIF orientation -> the view of an upright image (H, W, ...) in the order in which the camera stored its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,13 @@ class LoadedImage:
         sha256: of height, width and pixels, as 64 hex digits. Not of the file: what the network sees is the same
             however the file was compressed or tagged, and an array that never was a file has an identity too.
         name: file name, or what stands for it.
+        reduced: by how much a very large JPEG was reduced while it was decoded; 1 for not at all.
     """
 
     rgb: np.ndarray = field(repr=False, compare=False)
     sha256: str
     name: str
+    reduced: int = 1
 
     @classmethod
     def from_rgb(cls, rgb: np.ndarray | Image.Image, name: str) -> "LoadedImage":
@@ -60,10 +67,14 @@ class LoadedImage:
         pixels = np.array(rgb)  # a copy: nobody else may write to it
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise ValueError(f"Expected rgb to be uint8 of shape (H, W, 3), but got {pixels.dtype} {pixels.shape}")
+        return cls._own(pixels, name)
+
+    @classmethod
+    def _own(cls, pixels: np.ndarray, name: str, reduced: int = 1) -> "LoadedImage":
         pixels.setflags(write=False)
         digest = hashlib.sha256(f"{pixels.shape[0]}x{pixels.shape[1]}:".encode())
         digest.update(pixels)
-        return cls(pixels, digest.hexdigest(), name)
+        return cls(pixels, digest.hexdigest(), name, reduced)
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -76,25 +87,45 @@ class LoadedImage:
 
 
 def load_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
-    """Decodes a PNG, JPEG or WebP file to upright 8-bit RGB.
+    """Decodes a picture file to upright 8-bit RGB.
 
-    The EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8, of an animation the first
-    frame is taken. Colour profiles are ignored, as in the preprocessing CLIP was trained with.
+    PNG, JPEG, WebP, TIFF, GIF, BMP and, where Pillow was built with it, AVIF. The EXIF orientation is applied,
+    transparency is laid on white, 16 bits are scaled to 8, of an animation the first frame is taken. Colour profiles
+    are ignored, as in the preprocessing CLIP was trained with.
 
     Args:
         source: path, the bytes of a file, or a binary stream, read from its start.
-        max_pixels: larger images are refused before they are decoded.
+        max_pixels: larger images are refused before they are decoded; JPEGs are reduced instead, by 2, 4 or 8.
 
     Returns:
         The image.
 
     Raises:
         FileNotFoundError: no file at this path.
-        ValueError: not such a file, damaged, or too large.
+        ValueError: not such a file, damaged, too large, or of floating-point numbers.
     """
-    decoded = _decode(source, IMAGE_FORMATS, max_pixels)
-    image = decoded.image
-    return LoadedImage.from_rgb(_turn_upright(_to_rgb(image), _orientation(image)), decoded.name)
+    with decoded(source, IMAGE_FORMATS, max_pixels) as found:
+        return LoadedImage._own(_upright_rgb(found.image), found.name, found.reduced)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as `load_image` makes it of a file: upright, 8 bits, RGB, transparency laid on white.
+
+    A photograph that was turned by hand but kept its EXIF tags is turned again; `ImageOps.exif_transpose` turns and
+    drops the tag.
+
+    Returns:
+        The image itself where it is so already.
+
+    Raises:
+        ValueError: an image of floating-point numbers, or of whole numbers beyond 16 bits.
+    """
+    if image.mode == "RGB" and not image.has_transparency_data and _orientation(image) not in STORED:
+        return image
+    try:
+        return Image.fromarray(_upright_rgb(image))
+    except Refused as error:
+        raise ValueError(f"Expected image to {error}") from None
 
 
 def decode_mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -111,88 +142,68 @@ def decode_mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         FileNotFoundError: no file at this path.
         ValueError: not such a file, damaged, too large, or in colour.
     """
-    decoded = _decode(source, ("PNG",), max_pixels)
-    image = decoded.image
-    if image.mode in ("1", "L", "P"):
-        return np.asarray(image).astype(np.uint8) // LOW_BIT_SCALE.get(decoded.raw_mode, 1)
-    if image.mode.startswith("I"):
-        return np.asarray(image).astype(np.uint16)
-    channels = np.asarray(image.convert("RGBA"))
-    if (channels[..., :3] == channels[..., :1]).all() and (channels[..., 3] == 255).all():
-        return channels[..., 0].copy()  # painting programs save grey as RGB
-    raise ValueError(f"Expected {decoded.name} to be an indexed or grey PNG, but got colours (mode {image.mode})")
+    with decoded(source, ("PNG",), max_pixels) as found:
+        wide = found.image.mode.startswith("I")
+        labels = np.empty(found.image.size[::-1], np.uint16 if wide else np.uint8)
+        grey = all([_copy_labels(found, strip, labels[rows]) for rows, strip in _strips(found.image)])
+    if not grey:
+        raise ValueError(
+            f"Expected {found.name} to be an indexed or grey PNG, but got colours (mode {found.image.mode})"
+        )
+    return labels
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """What Pillow made of a file; `raw_mode` is its word for the layout of samples in the file."""
-
-    image: Image.Image
-    raw_mode: str
-    name: str
-
-
-def _decode(source: Source, formats: tuple[str, ...], max_pixels: int) -> _Decoded:
-    stream, name = _open_stream(source)
-    with stream:
-        try:
-            with Image.open(stream, formats=formats) as image:
-                if image.width * image.height > max_pixels:
-                    raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-                raw_mode = image.tile[0].args if image.tile else ""
-                image.load()
-                if image.mode == "P" and image.palette is None:
-                    raise OSError("indices without a palette")
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"Expected {name} to have at most {max_pixels:,} pixels, but got: {error}") from error
-        except Image.UnidentifiedImageError as error:
-            wanted = " or ".join(filter(None, [", ".join(formats[:-1]), formats[-1]])).replace("WEBP", "WebP")
-            raise ValueError(f"Expected {name} to be a {wanted} file, but got {_describe(stream)}") from error
-        except DECODING_ERRORS as error:
-            raise ValueError(f"Expected {name} to be a complete image, but got a damaged one: {error}") from error
-    return _Decoded(image, raw_mode if isinstance(raw_mode, str) else "", name)
+def _copy_labels(found: Decoded, strip: Image.Image, labels: np.ndarray) -> bool:
+    """Fills in the ids of some rows; whether they are ids at all and no colours."""
+    if found.image.mode in ("1", "L", "P"):
+        labels[:] = np.asarray(strip).astype(np.uint8) // LOW_BIT_SCALE.get(found.raw_mode, 1)
+    elif found.image.mode.startswith("I"):
+        labels[:] = np.asarray(strip)
+    else:
+        channels = np.asarray(strip.convert("RGBA"))
+        labels[:] = channels[..., 0]  # painting programs save grey as RGB
+        return bool((channels[..., :3] == channels[..., :1]).all() and (channels[..., 3] == 255).all())
+    return True
 
 
-def _open_stream(source: Source) -> tuple[BinaryIO, str]:
-    """A stream of our own to read and close, and the name of what is read."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source), "image"
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.exists():
-            raise FileNotFoundError(f"Expected path to be an existing file, but got {str(path)!r}")
-        if not path.is_file():
-            raise ValueError(f"Expected path to be a file, but got {str(path)!r}, which is a folder or a device")
-        return path.open("rb"), path.name
-    if not hasattr(source, "read"):
-        raise TypeError(f"Expected source to be a path, bytes or a binary stream, but got {type(source).__name__}")
-    if source.seekable():
-        source.seek(0)
-    return io.BytesIO(source.read()), Path(str(getattr(source, "name", "image"))).name
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Some rows of an image after the other, so that a conversion does not take the memory of a second image."""
+    height = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        bottom = min(top + height, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
-def _describe(stream: BinaryIO) -> str:
-    stream.seek(0)
-    start = stream.read(16)
-    if not start:
-        return "an empty file"
-    shown = start.decode("latin-1")
-    readable = "".join(character if character.isascii() and character.isprintable() else " " for character in shown)
-    return f"a file that starts with {readable.strip()!r}" if readable.strip() else "a file of another kind"
+def _upright_rgb(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3), of its own memory."""
+    image.load()  # turns a TIFF by itself, so before the orientation is read
+    stored = STORED.get(_orientation(image), lambda upright: upright)
+    height, width = stored(np.empty(image.size[::-1], bool)).shape  # every turn swaps the sides that its inverse swaps
+    upright = np.empty((height, width, 3), np.uint8)
+    as_stored = stored(upright)
+    for rows, strip in _strips(image):
+        as_stored[rows] = _strip_to_rgb(strip)
+    return upright
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _strip_to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         image = _scale_16_bit_grey(image)
+    elif image.mode == "F":
+        raise Refused("have whole numbers of 8 or 16 bits, but got floating-point numbers")
+    if image.mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
 
 
 def _scale_16_bit_grey(image: Image.Image) -> Image.Image:
     """Grey of 8 bits, with alpha where one value stands for transparent."""
-    values = np.asarray(image).astype(np.uint32)
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise Refused(f"have greys from 0 to 65535, but got {values.min()} to {values.max()}")
     grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     transparent = image.info.get("transparency")
     if transparent is not None:
@@ -206,9 +217,3 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ORIENTATION, 1)
     except DECODING_ERRORS:
         return 1
-
-
-def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    for turn in TURNS.get(orientation, ()):
-        image = image.transpose(turn)
-    return image
