@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.geometry import Grid, patch_fractions
+from data.geometry import FITS, Framing, Grid, letterbox_px, patch_fractions
 
 
 def fractions_by_hand(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -101,3 +101,63 @@ def test_patches_outside() -> None:
 def test_a_grid_has_patches_and_pixels() -> None:
     with pytest.raises(ValueError, match="to be >= 1"):
         Grid(2, 0, 10, 30)
+
+
+SIDES = st.integers(1, 300)
+
+
+@given(st.sampled_from(FITS), st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
+def test_points_go_to_the_input_and_back(fit: str, image_px: tuple[int, int], input_px: tuple[int, int]) -> None:
+    framing = Framing.of(fit, image_px, input_px)
+    corners = np.array([[0, 0], image_px[::-1], (0.5, 0.25)])
+    np.testing.assert_allclose(framing.to_image(framing.to_input(corners)), corners, atol=1e-9)
+    upper, lower = framing.to_input(corners[0]), framing.to_input(corners[1])
+    np.testing.assert_allclose(lower - upper, framing.scaled_px[::-1])
+    cut = np.array(framing.scaled_px) - input_px
+    assert {"stretch": (cut == 0).all(), "crop": (cut >= 0).all(), "letterbox": (cut <= 0).all()}[fit]
+    assert fit == "stretch" or (cut == 0).any()
+
+
+@given(st.sampled_from(FITS), st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
+def test_what_is_framed_has_the_size_of_its_box(fit: str, image_px: tuple[int, int], input_px: tuple[int, int]) -> None:
+    framing = Framing.of(fit, image_px, input_px)
+    mask = np.arange(image_px[0] * image_px[1]).reshape(image_px)
+    framed = framing.apply(mask, -1)
+    x0, y0, x1, y1 = framing.box_px
+    assert framed.shape == framing.framed_px == (y1 - y0, x1 - x0)
+    inside = mask[max(y0, 0) : y1, max(x0, 0) : x1]
+    assert (framed == -1).sum() == framed.size - inside.size and set(framed[framed >= 0]) == set(inside.flat)
+    if fit == "letterbox":
+        assert inside.size == mask.size
+
+
+def test_a_crop_is_the_middle() -> None:
+    framing = Framing.of("crop", (40, 60), (20, 20))
+    assert framing.scaled_px == (20, 30) and framing.shift_px == (0, -5) and framing.box_px == (10, 0, 50, 40)
+    np.testing.assert_array_equal(framing.to_input([10, 0]), [0, 0])
+    assert framing.patches_inside((2, 2)).all()
+
+
+def test_a_letterbox_is_filled_at_two_sides() -> None:
+    framing = Framing.of("letterbox", (20, 60), (16, 24))
+    assert framing.scaled_px == (8, 24) and framing.shift_px == (4, 0) and framing.box_px == (0, -10, 60, 30)
+    assert framing.patches_inside((4, 2)).tolist() == [[False] * 2, [True] * 2, [True] * 2, [False] * 2]
+    framed = framing.apply(np.ones((20, 60, 3)), (7, 8, 9))
+    assert framed[0, 0].tolist() == [7, 8, 9] and framed[10:30].min() == framed[10:30].max() == 1
+
+
+@pytest.mark.parametrize("image_px", [(2000, 40), (40, 2000), (3, 3), (1, 1)])
+def test_a_letterbox_keeps_the_shape_to_a_patch(image_px: tuple[int, int]) -> None:
+    input_px = letterbox_px(image_px, 224, (16, 16))
+    scaled = Framing.of("letterbox", image_px, input_px).scaled_px
+    assert max(input_px) == 224 == max(scaled)
+    assert all(0 <= whole - own < 16 and whole % 16 == 0 for whole, own in zip(input_px, scaled, strict=True))
+
+
+def test_a_framing_refuses_what_is_none() -> None:
+    with pytest.raises(ValueError, match="Expected fit to be one of stretch, crop, letterbox, but got 'pad'"):
+        Framing.of("pad", (1, 1), (1, 1))
+    with pytest.raises(ValueError, match="Expected image_px and input_px to be >= 1"):
+        Framing.of("crop", (0, 1), (1, 1))
+    with pytest.raises(ValueError, match="Expected pixels of the image's size"):
+        Framing.of("crop", (4, 6), (2, 2)).apply(np.ones((4, 5)), 0)
