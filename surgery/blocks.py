@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import open_clip.transformer as oct
+import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention
 from timm.models.vision_transformer import Block as TimmBlock
@@ -73,8 +74,18 @@ def unsupported(what: str) -> ValueError:
     return ValueError(f"Expected an image tower that can be operated on ({SUPPORTED}), but got {what}")
 
 
+def unwrap(module: nn.Module) -> nn.Module:
+    """The module inside of DataParallel, DistributedDataParallel or torch.compile; any other one itself."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrap(module.module)
+    if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
+        return unwrap(module._orig_mod)
+    return module
+
+
 def open_clip_block(block: nn.Module) -> Block:
     """Reads open_clip's block, with nn.MultiheadAttention or with its own Attention (ln_q, ln_k)."""
+    block = unwrap(block)
     attn = block.attn
     if isinstance(attn, oct.Attention):
         extras = (attn.logit_scale, attn.head_scale, _unless_identity(attn.ln_inner), _unless_identity(block.ln_attn))
@@ -96,6 +107,7 @@ def open_clip_block(block: nn.Module) -> Block:
 
 def timm_block(block: nn.Module) -> Block:
     """Reads the block of timm's VisionTransformer."""
+    block = unwrap(block)
     attn = block.attn
     plain = type(block) is TimmBlock and type(attn) is Attention and _unless_identity(attn.norm) is None
     if not plain:

@@ -11,6 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from data.geometry import Framing, check_fit, letterbox_px
+from data.images import to_rgb
+from surgery.blocks import unwrap
 from surgery.text import TokenFeatures, encode_text, encode_tokens
 from surgery.towers import Tower, build_tower
 from surgery.trace import Trace, record
@@ -30,7 +33,7 @@ class Model:
     Attributes:
         name: as given to `load_model`.
         pretrained: tag or path of the weights; None for random ones, "local" for a folder's own.
-        clip: the open_clip module, in eval mode.
+        clip: the open_clip module, in eval mode; taken out of DataParallel or torch.compile where it was in one.
         tower: its image tower, see `surgery.towers`.
         device, dtype: where and in which precision it runs.
     """
@@ -38,10 +41,10 @@ class Model:
     def __init__(self, name: str, pretrained: str | None, clip: nn.Module, device: torch.device) -> None:
         self.name = name
         self.pretrained = pretrained
-        self.clip = clip.eval().requires_grad_(False)
-        self.tower: Tower = build_tower(clip.visual)
+        self.clip = unwrap(clip).eval().requires_grad_(False)
+        self.tower: Tower = build_tower(self.clip.visual)
         self.device = device
-        self.dtype = next(clip.visual.parameters()).dtype
+        self.dtype = next(self.clip.visual.parameters()).dtype
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, pretrained={self.pretrained!r}, device={self.device}, dtype={self.dtype})"
@@ -78,32 +81,57 @@ class Model:
                 'sentencepiece; in the folder of the clone: pip install -e ".[siglip]"'
             ) from error
 
-    def preprocess(self, images: Sequence[Image.Image], size: int | tuple[int, int] | None = None) -> Tensor:
-        """Resizes (bicubic, stretched, never cropped) and normalises images.
+    def preprocess(
+        self, images: Sequence[Image.Image], size: int | tuple[int, int] | None = None, *, fit: str = "stretch"
+    ) -> Tensor:
+        """Resizes (bicubic) and normalises images.
 
         Args:
-            images: PIL images, any mode; converted to RGB.
+            images: PIL images of any mode, brought to upright 8-bit RGB as `data.images.load_image` does.
             size: None for the model's native size, a side in pixels, or (height, width).
+            fit: "stretch"; "crop", which scales the shorter side and cuts the longer one, as most CLIPs were trained;
+                or "letterbox", which keeps the shape: `size` or the native size is the longer side, and the other one
+                is filled up with the mean colour to whole patches. See `data.geometry.Framing` for what lies where.
 
         Returns:
             (b, 3, H, W) on the model's device and in its dtype.
 
         Raises:
-            ValueError: no image, or a size that is not a positive multiple of the patch.
+            ValueError: no image, a size that is not a positive multiple of the patch, an unknown fit, or images whose
+                letterboxes differ in size.
             TypeError: something that is not a PIL image.
         """
         images = [images] if isinstance(images, Image.Image) else list(images)
-        height, width = self._pixel_size(size)
         for image in images:
             if not isinstance(image, Image.Image):
                 raise TypeError(f"Expected images to be PIL images, but got {type(image).__name__}")
         if not images:
             raise ValueError("Expected images to hold at least one image, but got none")
-        resized = [np.asarray(im.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)) for im in images]
-        cfg = self.clip.visual.preprocess_cfg
-        mean, std = (torch.tensor(cfg[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std"))
-        pixels = torch.from_numpy(np.stack(resized)).movedim(-1, 1).double() / 255  # (b, 3, H, W)
-        return ((pixels - mean) / std).to(self.device, self.dtype)
+        upright = [to_rgb(image) for image in images]
+        framings = [self.framing((image.height, image.width), size, fit) for image in upright]
+        sizes = {framing.input_px for framing in framings}
+        if len(sizes) > 1:
+            raise ValueError(f"Expected images of one shape for a batch of letterboxes, but got inputs {sorted(sizes)}")
+        mean, std = (
+            torch.tensor(self._preprocess_cfg[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std")
+        )
+        fill = tuple((mean.flatten() * 255).round().int().tolist())
+        framed = [_frame(image, framing, fill) for image, framing in zip(upright, framings, strict=True)]
+        precision = torch.float64 if self.dtype == torch.float64 else torch.float32
+        pixels = torch.from_numpy(np.stack(framed)).to(self.device).movedim(-1, 1)  # (b, 3, H, W)
+        pixels = pixels.contiguous().to(precision)
+        mean, std = (values.to(self.device, precision) for values in (mean, std))
+        return pixels.div_(255).sub_(mean).div_(std).to(self.dtype)
+
+    def framing(
+        self, image_px: tuple[int, int], size: int | tuple[int, int] | None = None, fit: str = "stretch"
+    ) -> Framing:
+        """Where an image of (height, width) pixels lies on the model's input; arguments and errors of `preprocess`."""
+        check_fit(fit)
+        if fit == "letterbox" and not isinstance(size, tuple | list):
+            side = max(self._pixel_size(size))
+            return Framing.of(fit, image_px, letterbox_px(image_px, side, self.tower.patch_px))
+        return Framing.of(fit, image_px, self._pixel_size(size))
 
     def _pixel_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
         if size is None:
@@ -113,6 +141,10 @@ class Model:
             raise ValueError(f"Expected size to be None, a side in pixels or (height, width), but got {size!r}")
         self.tower.grid_for(pair)
         return pair
+
+    @property
+    def _preprocess_cfg(self) -> dict[str, Any]:
+        return unwrap(self.clip.visual).preprocess_cfg
 
     def trace(
         self,
@@ -135,6 +167,20 @@ class Model:
     def token_features(self, texts: Sequence[str]) -> TokenFeatures:
         """Features of every text token; see `surgery.text.encode_tokens`."""
         return encode_tokens(self, texts)
+
+
+def _frame(image: Image.Image, framing: Framing, fill: tuple[int, ...]) -> np.ndarray:
+    """An upright RGB image as it lies on the input, uint8 (H, W, 3)."""
+    height, width = framing.scaled_px
+    scaled = image.resize((width, height), Image.Resampling.BICUBIC)
+    if framing.scaled_px == framing.input_px:
+        return np.asarray(scaled)
+    (top, left), (rows, columns) = framing.shift_px, framing.input_px
+    if framing.fit == "crop":
+        return np.asarray(scaled.crop((-left, -top, columns - left, rows - top)))
+    canvas = Image.new("RGB", (columns, rows), fill)
+    canvas.paste(scaled, (left, top))
+    return np.asarray(canvas)
 
 
 def load_model(

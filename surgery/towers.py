@@ -19,7 +19,7 @@ from timm.layers import AttentionPoolLatent
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from surgery.blocks import Block, open_clip_block, timm_block, unsupported
+from surgery.blocks import Block, open_clip_block, timm_block, unsupported, unwrap
 from surgery.methods import POSITION_INTERPOLATIONS
 
 
@@ -218,6 +218,7 @@ def build_tower(visual: nn.Module) -> Tower:
     Raises:
         ValueError: the encoder cannot be operated on; the message says why and what is supported.
     """
+    visual = unwrap(visual)
     if isinstance(visual, oct.VisionTransformer):
         return VitTower(visual)
     if isinstance(visual, ModifiedResNet):

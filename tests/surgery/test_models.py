@@ -4,7 +4,6 @@ import pickle
 import warnings
 from urllib.error import HTTPError, URLError
 
-import numpy as np
 import open_clip
 import pytest
 import torch
@@ -199,34 +198,6 @@ def test_precision(precision, dtype):
 def test_loading_is_silent(recwarn, caplog):
     load_model("toy", device="cpu")
     assert not [w for w in recwarn if issubclass(w.category, UserWarning)] and not caplog.records
-
-
-def test_preprocess_stretches_and_normalises():
-    model = tiny_model("tiny-vit")
-    image = picture()
-    pixels = model.preprocess([image, image.convert("L")], size=(24, 64))
-    resized = np.asarray(image.resize((64, 24), Image.Resampling.BICUBIC)) / 255
-    mean, std = (np.array(model.clip.visual.preprocess_cfg[key]) for key in ("mean", "std"))
-    assert pixels.shape == (2, 3, 24, 64)
-    np.testing.assert_allclose(pixels[0].movedim(0, -1).numpy(), (resized - mean) / std, atol=1e-6)
-    assert model.preprocess([image]).shape[-2:] == model.native_size == (48, 48)
-
-
-def test_preprocess_takes_a_picture_of_one_pixel():
-    assert tiny_model("tiny-vit").preprocess([Image.new("RGB", (1, 1))]).shape == (1, 3, 48, 48)
-
-
-@pytest.mark.parametrize("size", [50, 0, -8, (48, 50), (8, 8, 8), "48", 48.0])
-def test_sizes_that_are_no_multiple_of_the_patch(size):
-    with pytest.raises(ValueError, match="Expected size to be"):
-        tiny_model("tiny-vit").preprocess([picture()], size=size)
-
-
-def test_preprocess_refuses_what_is_no_image():
-    with pytest.raises(ValueError, match="at least one image, but got none"):
-        tiny_model("tiny-vit").preprocess([])
-    with pytest.raises(TypeError, match="PIL images, but got ndarray"):
-        tiny_model("tiny-vit").preprocess([np.zeros((4, 4, 3), np.uint8)])
 
 
 def test_logit_scale_and_bias():
