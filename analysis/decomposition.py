@@ -12,7 +12,7 @@ CLIP by Gandelsman et al. 2024, "Interpreting CLIP's Image Representation via Te
 2310.05916; here for every patch, every method of `surgery.methods`, and the head of SigLIP.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from torch import Tensor
 
 from analysis.regions import Region
 from surgery import DenseFeatures, Method, Trace, similarity
-from surgery.attention import attend
 from surgery.blocks import Block
 from surgery.dense import Walk, fit_method
 from surgery.features import unit_texts
@@ -89,6 +88,42 @@ class Blame:
         return Blame(terms, tuple(parts), self.similarity, self.method, self.model)
 
 
+@dataclass(frozen=True, slots=True)
+class FoldedBlame:
+    """Signed terms of weighted sums of the similarity, on the device of the trace.
+
+    Attributes:
+        terms: (b, k, r, t) what each component adds to each of r sums over patches.
+        components: the k components in the order in which the network runs them.
+    """
+
+    terms: Tensor
+    components: tuple[Component, ...]
+
+
+@torch.inference_mode()
+def decompose_folded(
+    walk: Walk, text: Tensor, method: Method | str, fold: Tensor, *, heads: bool = True
+) -> FoldedBlame:
+    """`decompose`, summed over patches before the texts are met: what a data set needs, at a small part of the cost.
+
+    Args:
+        walk: over a recorded pass with every block kept; methods that share one share their attention.
+        text: (t, d) text features.
+        method: what to decompose.
+        fold: (b, r, gh * gw) weights of the patches in each sum, for example 1 / n over the n patches of a region and
+            -1 / m over those of its background, which gives the terms of the contrast.
+        heads: as in `decompose`.
+
+    Raises:
+        ValueError: as `decompose`.
+    """
+    fitted = fit_method(walk.trace.tower, method)
+    readout = _Readout.of(walk.trace, walk.tokens(fitted), text)
+    rows = _all_rows(walk, fitted, replace(readout, fold=fold.to(readout.scale) * readout.scale.mT), heads)
+    return FoldedBlame(torch.stack([row for _, row in rows], dim=1), tuple(component for component, _ in rows))
+
+
 @torch.inference_mode()
 def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool = True) -> Blame:
     """Splits the cosine of every patch with every text into one term per component.
@@ -110,8 +145,7 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
     fitted = fit_method(trace.tower, method)
     walk = Walk(trace)
     readout = _Readout.of(trace, walk.tokens(fitted), text)
-    rows = [*_original_rows(trace, fitted, readout, heads), *_walked_rows(trace, walk, fitted, readout, heads)]
-    rows += readout.rows(trace)
+    rows = _all_rows(walk, fitted, readout, heads)
     features = readout.features.unflatten(1, trace.grid)
     cosines = similarity(DenseFeatures(features[:, 0, 0], features, fitted, trace.model), text).patches
     if trace.output.dtype.itemsize < 4:
@@ -133,6 +167,8 @@ class _Readout:
         directions: (t, w) texts pulled back through projection and LayerNorm gain, centred as LayerNorm centres.
         scale: (b, gh * gw, 1) one over (standard deviation of the token * norm of its feature).
         prefix: tokens before the patches, which are left out.
+        fold: (b, r, gh * gw) weights that patches are summed with, times `scale`; then every (b, gh * gw, ...) below is
+            (b, r, ...). None leaves the patches apart.
     """
 
     text: Tensor
@@ -141,6 +177,7 @@ class _Readout:
     directions: Tensor
     scale: Tensor
     prefix: int
+    fold: Tensor | None = None
 
     @classmethod
     def of(cls, trace: Trace, acc: Tensor, text: Tensor) -> "_Readout":
@@ -162,18 +199,24 @@ class _Readout:
 
     def __call__(self, written: Tensor) -> Tensor:
         """(b, tokens, w) -> (b, gh * gw, t)."""
-        return written[:, self.prefix :].to(self.directions) @ self.directions.mT * self.scale
+        patches = written[:, self.prefix :].to(self.directions)
+        if self.fold is not None:
+            return self.fold @ patches @ self.directions.mT
+        return patches @ self.directions.mT * self.scale
 
     def heads(self, block: Block, heads_out: Tensor) -> Tensor:
         """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t); (b, heads, tokens, w) is never formed."""
         weight = block.out_proj.weight.to(self.directions)
         through = (block.ls_1(self.directions) @ weight).unflatten(-1, (block.heads, -1))  # (t, heads, d)
-        read = torch.einsum("bhnd,thd->bhnt", heads_out[:, :, self.prefix :].to(self.directions), through)
-        return read * self.scale[:, None]
+        patches = heads_out[:, :, self.prefix :].to(self.directions)
+        if self.fold is not None:
+            return torch.einsum("bhrd,thd->bhrt", self.fold[:, None] @ patches, through)
+        return torch.einsum("bhnd,thd->bhnt", patches, through) * self.scale[:, None]
 
     def constant(self, vector: Tensor) -> Tensor:
         """What a vector (w,) added to every token adds to the cosines, (b, gh * gw, t)."""
-        return vector.to(self.directions) @ self.directions.mT * self.scale
+        scale = self.scale if self.fold is None else self.fold.sum(dim=-1, keepdim=True)
+        return vector.to(self.directions) @ self.directions.mT * scale
 
     def rows(self, trace: Trace) -> list["Row"]:
         """Terms of the read-out itself: its biases, and the MLP of a MAP head."""
@@ -182,17 +225,25 @@ class _Readout:
             return []
         bias = trace.tower.project(torch.zeros_like(norm.weight) if norm.bias is None else norm.bias)  # (d,)
         per_token = 1 / self.features.norm(dim=-1, keepdim=True)  # (b, gh * gw, 1)
-        rows = [(Component("read-out"), bias.to(self.text) @ self.text.mT * per_token)]
+        terms = {"read-out": bias.to(self.text) @ self.text.mT * per_token}
         if self.head_mlp is not None:
-            rows.append((Component("head mlp"), self.head_mlp @ self.text.mT * per_token))
-        return rows
+            terms["head mlp"] = self.head_mlp @ self.text.mT * per_token
+        weights = None if self.fold is None else self.fold / self.scale.mT
+        return [(Component(kind), row if weights is None else weights @ row) for kind, row in terms.items()]
 
 
 Row = tuple[Component, Tensor]
 
 
-def _original_rows(trace: Trace, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _all_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+    """Every term of a method that is already fitted to the tower."""
+    rows = [*_original_rows(walk, method, readout, heads), *_walked_rows(walk, method, readout, heads)]
+    return rows + readout.rows(walk.trace)
+
+
+def _original_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
     """Terms of the embedding and of the blocks before the walk."""
+    trace = walk.trace
     first = trace.depth if method.follows_original else trace.depth - method.blocks
     factor = 1.0 if method.follows_original else float(method.residual) ** method.blocks
     if factor == 0 or not trace.tower.has_residual:
@@ -200,13 +251,14 @@ def _original_rows(trace: Trace, method: Method, readout: _Readout, heads: bool)
     rows: list[Row] = [(Component("embedding"), readout(trace.stream(0)))]
     for index in range(first):
         record = trace.block(index)
-        rows += _attention_rows(trace, index, "qk", readout, record.attn_out, heads)
+        rows += _attention_rows(walk, index, "qk", readout, record.attn_out, heads)
         rows.append((Component("mlp", index), readout(record.mlp_out)))
     return [(component, row * factor) for component, row in rows]
 
 
-def _walked_rows(trace: Trace, walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
     """Terms of the blocks that the method walks again."""
+    trace = walk.trace
     if method.follows_original and trace.tower.has_residual:
         return []
     rows: list[Row] = []
@@ -215,18 +267,17 @@ def _walked_rows(trace: Trace, walk: Walk, method: Method, readout: _Readout, he
         if factor == 0:
             continue
         written = walk.attention(step.index, method.attention)
-        attention = _attention_rows(trace, step.index, method.attention, readout, written, heads)
+        attention = _attention_rows(walk, step.index, method.attention, readout, written, heads)
         rows += [(component, row * (factor * method.alpha)) for component, row in attention]
         if step.mlp_out is not None:
             rows.append((Component("mlp", step.index), readout(step.mlp_out) * factor))
     return rows
 
 
-def _attention_rows(trace: Trace, index: int, kind: str, readout: _Readout, written: Tensor, heads: bool) -> list[Row]:
-    record = trace.block(index)
-    if not heads or (kind == "qk" and record.edited):
+def _attention_rows(walk: Walk, index: int, kind: str, readout: _Readout, written: Tensor, heads: bool) -> list[Row]:
+    if not heads or (kind == "qk" and walk.trace.block(index).edited):
         return [(Component("attention", index), readout(written))]
-    block = trace.tower.blocks[index]
-    per_head = readout.heads(block, attend(kind, record.projections))  # (b, heads, gh * gw, t)
+    block = walk.trace.tower.blocks[index]
+    per_head = readout.heads(block, walk.heads(index, kind))  # (b, heads, gh * gw, t)
     rows = [(Component("head", index, head), per_head[:, head]) for head in range(block.heads)]
     return [*rows, (Component("bias", index), readout.constant(block.head_bias()))]

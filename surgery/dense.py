@@ -60,6 +60,13 @@ class Walk:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._attention: dict[tuple[int, str], Tensor] = {}
+        self._heads: dict[tuple[int, str], Tensor] = {}
+
+    def heads(self, index: int, kind: str) -> Tensor:
+        """Per-head outputs of Attn_l[kind] of the original path, (b, heads, tokens, head width)."""
+        if (index, kind) not in self._heads:
+            self._heads[index, kind] = attend(kind, self.trace.block(index).projections)
+        return self._heads[index, kind]
 
     def attention(self, index: int, kind: str) -> Tensor:
         """Attn_l[kind] of the original path, (b, tokens, w)."""
@@ -68,7 +75,8 @@ class Walk:
             return block.attn_out
         if (index, kind) not in self._attention:
             module = self.trace.tower.blocks[index]
-            self._attention[index, kind] = module.merge(attend(kind, block.projections))
+            heads = self._heads.get((index, kind))
+            self._attention[index, kind] = module.merge(attend(kind, block.projections) if heads is None else heads)
         return self._attention[index, kind]
 
     def tokens(self, method: Method) -> Tensor:

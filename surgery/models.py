@@ -112,16 +112,9 @@ class Model:
         sizes = {framing.input_px for framing in framings}
         if len(sizes) > 1:
             raise ValueError(f"Expected images of one shape for a batch of letterboxes, but got inputs {sorted(sizes)}")
-        mean, std = (
-            torch.tensor(self._preprocess_cfg[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std")
-        )
-        fill = tuple((mean.flatten() * 255).round().int().tolist())
+        fill = tuple(round(255 * value) for value in self._preprocess_cfg["mean"])
         framed = [_frame(image, framing, fill) for image, framing in zip(upright, framings, strict=True)]
-        precision = torch.float64 if self.dtype == torch.float64 else torch.float32
-        pixels = torch.from_numpy(np.stack(framed)).to(self.device).movedim(-1, 1)  # (b, 3, H, W)
-        pixels = pixels.contiguous().to(precision)
-        mean, std = (values.to(self.device, precision) for values in (mean, std))
-        return pixels.div_(255).sub_(mean).div_(std).to(self.dtype)
+        return self.normalise(torch.from_numpy(np.stack(framed)))
 
     def framing(
         self, image_px: tuple[int, int], size: int | tuple[int, int] | None = None, fit: str = "stretch"
@@ -129,11 +122,22 @@ class Model:
         """Where an image of (height, width) pixels lies on the model's input; arguments and errors of `preprocess`."""
         check_fit(fit)
         if fit == "letterbox" and not isinstance(size, tuple | list):
-            side = max(self._pixel_size(size))
+            side = max(self.pixel_size(size))
             return Framing.of(fit, image_px, letterbox_px(image_px, side, self.tower.patch_px))
-        return Framing.of(fit, image_px, self._pixel_size(size))
+        return Framing.of(fit, image_px, self.pixel_size(size))
 
-    def _pixel_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
+    def normalise(self, rgb: Tensor) -> Tensor:
+        """The second half of `preprocess`: uint8 (b, H, W, 3) -> (b, 3, H, W) on the model's device, in its dtype."""
+        precision = torch.float64 if self.dtype == torch.float64 else torch.float32
+        mean, std = (
+            torch.tensor(self._preprocess_cfg[key], dtype=torch.float64).to(self.device, precision)[:, None, None]
+            for key in ("mean", "std")
+        )
+        pixels = rgb.to(self.device, non_blocking=True).movedim(-1, 1)  # (b, 3, H, W)
+        return pixels.contiguous().to(precision).div_(255).sub_(mean).div_(std).to(self.dtype)
+
+    def pixel_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
+        """Height and width in pixels of an input size as in `preprocess`; raises ValueError for one that is none."""
         if size is None:
             return self.native_size
         pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
@@ -181,6 +185,11 @@ def _frame(image: Image.Image, framing: Framing, fill: tuple[int, ...]) -> np.nd
     canvas = Image.new("RGB", (columns, rows), fill)
     canvas.paste(scaled, (left, top))
     return np.asarray(canvas)
+
+
+def stretch_image(image: Image.Image, size_px: tuple[int, int]) -> np.ndarray:
+    """The first half of `Model.preprocess`, which needs no model: RGB, bicubic, stretched; uint8 (height, width, 3)."""
+    return np.asarray(to_rgb(image).resize(size_px[::-1], Image.Resampling.BICUBIC))
 
 
 def load_model(

@@ -2,11 +2,10 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -254,6 +253,7 @@ def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
     """
     from surgery import METHODS, TITLES, usable_methods
     from surgery.dense import fit_method
+    from surgery.method_names import parse_method
 
     if not texts:
         usable = usable_methods(tower)
@@ -263,22 +263,6 @@ def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
         return {name: fit_method(tower, method) for name, method in usable.items()}
     with usage_errors():
         return {text.strip(): fit_method(tower, parse_method(text)) for text in texts}
-
-
-def parse_method(text: str) -> "Method":
-    """A preset, or a variant of one such as "clearclip:alpha=2,residual=1".
-
-    Raises:
-        ValueError: no such preset or field, or a value out of range.
-
-    >>> parse_method("clip:attention=vv,mlp=no")
-    Method(attention='vv', blocks=1, residual=1.0, alpha=1.0, mlp=False, position_interpolation='bicubic')
-    """
-    from surgery.methods import get_method
-
-    name, _, changes = text.strip().partition(":")
-    method = get_method(name)
-    return replace(method, **dict(_parse_change(method, change) for change in filter(None, changes.split(","))))
 
 
 def title_of(name: str) -> str:
@@ -291,31 +275,3 @@ def title_of(name: str) -> str:
 
     preset, *changes = re.split("[:,]", name)
     return ", ".join([TITLES[preset], *(change.replace("=", " ") for change in changes)])
-
-
-def _parse_change(method: "Method", change: str) -> tuple[str, Any]:
-    key, _, text = (part.strip() for part in change.partition("="))
-    names = [field.name for field in fields(method)]
-    if key not in names or not text:
-        raise ValueError(
-            f"Expected FIELD=VALUE after a method's name, a field of {', '.join(names)}, but got {change!r}"
-        )
-    read, what = _READERS.get(key, (str, "text"))
-    try:
-        return key, read(text)
-    except ValueError as error:
-        raise ValueError(f"Expected {key} to be {what}, but got {text!r}") from error
-
-
-def _yes_or_no(text: str) -> bool:
-    if text.lower() not in ("yes", "no", "true", "false"):
-        raise ValueError(text)
-    return text.lower() in ("yes", "true")
-
-
-_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "blocks": (int, "a whole number"),
-    "residual": (float, "a number"),
-    "alpha": (float, "a number"),
-    "mlp": (_yes_or_no, "yes or no"),
-}

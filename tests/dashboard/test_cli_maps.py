@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from dashboard.cli import map_files
-from dashboard.cli.options import parse_method
 from data.samples import load_sample
 from surgery import METHODS, Method, class_probabilities, encode_dense, feature_surgery, load_model, similarity
+from surgery.method_names import parse_method
 from tests.conftest import ROOT
 from tests.dashboard.command import error_of, run_maps, visible
 from tests.tiny import picture, register
