@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -79,6 +80,11 @@ class Walk:
             self._attention[index, kind] = module.merge(attend(kind, block.projections) if heads is None else heads)
         return self._attention[index, kind]
 
+    @cached_property
+    def cls(self) -> Tensor:
+        """The model's own image feature (b, d), not normalised."""
+        return _at_least_float32(self.trace.tower.pool(self.trace.output))
+
     def tokens(self, method: Method) -> Tensor:
         """The sum `acc` at the end of the walk, (b, tokens, w); `method` already fitted to the tower."""
         if method.follows_original:
@@ -150,12 +156,18 @@ def dense_features(trace: Trace, method: Method | str) -> DenseFeatures:
 @torch.inference_mode()
 def iterate_dense_features(trace: Trace, methods: Iterable[Method | str]) -> Iterator[DenseFeatures]:
     """`dense_features` of many methods, or names of presets, sharing the attention outputs that they have in common."""
-    tower, walk = trace.tower, Walk(trace)
-    cls = _at_least_float32(tower.pool(trace.output))
+    walk = Walk(trace)
     for method in methods:
-        fitted = fit_method(tower, method)
-        features = tower.readout(walk.tokens(fitted)[:, tower.prefix :])  # (b, gh * gw, d)
-        yield DenseFeatures(cls, _at_least_float32(features).unflatten(1, trace.grid), fitted, trace.model)
+        yield dense_features_of(walk, method)
+
+
+@torch.inference_mode()
+def dense_features_of(walk: Walk, method: Method | str) -> DenseFeatures:
+    """`dense_features` on a walk that remembers what other methods have computed."""
+    trace, tower = walk.trace, walk.trace.tower
+    fitted = fit_method(tower, method)
+    features = tower.readout(walk.tokens(fitted)[:, tower.prefix :])  # (b, gh * gw, d)
+    return DenseFeatures(walk.cls, _at_least_float32(features).unflatten(1, trace.grid), fitted, trace.model)
 
 
 def encode_dense(model: "Model", pixels: Tensor, method: Method | str) -> DenseFeatures:

@@ -1,0 +1,82 @@
+"""What a measure is: what it needs, a batch in, rows out. It knows nothing of files, progress or machines.
+
+A new measure is one class in one file of `analysis.studies.measures`, under the decorator `register`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.studies.batch import Batch
+    from analysis.studies.reader import StudyFolder
+    from analysis.studies.study import Study
+    from surgery import Model
+
+Column = Tensor | np.ndarray | Sequence[str | None]
+Rows = Mapping[str, Column]
+"""Columns of one length: tensors (rows,) or (rows, n), arrays, or lists of texts. "index" is the image's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a measure needs.
+
+    Attributes:
+        blocks: "all" blocks of the pass, or those that the "methods" walk.
+        masks: the label mask at image size.
+        images: the image itself, at its own size.
+        regions: a data set with masks.
+        captions: a data set with captions.
+    """
+
+    blocks: str = "methods"
+    masks: bool = False
+    images: bool = False
+    regions: bool = False
+    captions: bool = False
+
+
+class Measure(ABC):
+    """One measure of one study.
+
+    Attributes:
+        name: in `Study.measures`, and of its files.
+        about: one line for lists.
+        keys: columns that tell the rows of one image apart, besides "text"; summaries have a group for each of their
+            values.
+        needs: see `Needs`.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]] = ("method",)
+    needs: ClassVar[Needs] = Needs()
+
+    def __init__(self, study: "Study", model: "Model") -> None:
+        """Raises ValueError for a study or a tower in which the measure has no meaning."""
+        self.study, self.model = study, model
+
+    @abstractmethod
+    def measure(self, batch: "Batch") -> Rows:
+        """The rows of a batch, by image."""
+
+    @classmethod
+    def derive(cls, folder: "StudyFolder", resamples: int) -> "pd.DataFrame | None":
+        """Figures of the whole data set that are no means over rows, in the columns of a summary; None without any."""
+        return None
+
+
+MEASURES: dict[str, type[Measure]] = {}
+
+
+def register(measure: type[Measure]) -> type[Measure]:
+    """Makes a measure known under its name."""
+    MEASURES[measure.name] = measure
+    return measure
