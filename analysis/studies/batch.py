@@ -1,4 +1,4 @@
-"""One batch of images on the device: its passes, features and similarities, each computed once, when first asked for."""
+"""One batch of images on the device: passes, features and similarities, each computed once, when first asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

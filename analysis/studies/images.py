@@ -21,8 +21,8 @@ def open_data(data: str, seed: int = 0) -> Dataset:
     """A data set by its name.
 
     Args:
-        data: "toy:N" or "toy" (200 scenes), or a folder with images/, masks/ and classes.txt; "FOLDER:masks_voc20" takes
-            its other masks.
+        data: "toy:N" or "toy" (200 scenes), or a folder with images/, masks/ and classes.txt; "FOLDER:masks_voc20"
+            takes its other masks.
         seed: of toy scenes.
 
     Raises:

@@ -1,7 +1,7 @@
 """What is asked for: a model, a data set, methods, measures and settings, in plain values that fit into a JSON file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from analysis.sweep import SweepGrid
@@ -19,7 +19,8 @@ class Study:
     """A request; equal requests give equal results.
 
     Attributes:
-        model, pretrained: as in `surgery.load_model`; an architecture without weights gets random ones, always the same.
+        model, pretrained: as in `surgery.load_model`; an architecture without weights gets random ones, the same ones
+            each time.
         data: "toy:N" for N toy scenes, or a folder, see `analysis.studies.images.open_data`.
         methods: names of presets or variants such as "clearclip:alpha=2"; a `Method` is written down as one.
         measures: names in `analysis.studies.MEASURES`.
@@ -49,7 +50,7 @@ class Study:
     precision: str = "auto"
     limit: int | None = None
     batch: int = 8
-    grid: SweepGrid = SweepGrid()
+    grid: SweepGrid = field(default_factory=SweepGrid)
 
     def __post_init__(self) -> None:
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -89,7 +90,7 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, which `from_json` reads."""
-        return {field.name: to_json(getattr(self, field.name)) for field in fields(self)}
+        return {item.name: to_json(getattr(self, item.name)) for item in fields(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Study":
@@ -98,7 +99,7 @@ class Study:
         Raises:
             ValueError: fields that a study does not have.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
             raise ValueError(f"Expected a study of this version, but got the fields {', '.join(unknown)}")
         return cls(**values)

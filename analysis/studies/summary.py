@@ -1,8 +1,8 @@
 """Means over the rows of a study with bootstrap intervals over its images, part by part, so that memory stays small.
 
-Every figure is a ratio of sums over rows; the bootstrap draws whole images, with all their rows, since rows of one image
-are not independent. Draws are made in blocks of images from seeds of their own, so a million images need no matrix of
-draws, and the same study gives the same digits however its parts were made.
+Every figure is a ratio of sums over rows; the bootstrap draws whole images, with all their rows, since rows of one
+image are not independent. Draws are made in blocks of images from seeds of their own, so a million images need no
+matrix of draws, and the same study gives the same digits however its parts were made.
 
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile interval).
 """
@@ -86,8 +86,8 @@ def summarise_study(
         measures: some of the study's; None takes all.
 
     Returns:
-        Measure -> a row a group and quantity: the measure's keys (such as "method"), `quantity`, `mean`, the 95 % interval
-        `low` to `high` over images (NaN for a single image), `images`, `rows`, and a `note` below ten images.
+        Measure -> a row a group and quantity: the measure's keys (such as "method"), `quantity`, `mean`, the 95 %
+        interval `low` to `high` over images (NaN for a single image), `images`, `rows`, and a `note` below ten images.
 
     Raises:
         FileNotFoundError: no study there.

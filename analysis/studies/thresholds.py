@@ -14,8 +14,8 @@ MOST_RESAMPLES = 200
 def explainability_iou(folder: StudyFolder, measure: str, resamples: int) -> pd.DataFrame | None:
     """Explainability mIoU of every method, in the columns of a summary.
 
-    Binary IoU of every class over the images that hold it, at the threshold that suits the class best, and its mean over
-    classes; in each resample the threshold is searched anew.
+    Binary IoU of every class over the images that hold it, at the threshold that suits the class best, and its mean
+    over classes; in each resample the threshold is searched anew.
 
     Source: Li et al. 2023, "CLIP Surgery", arXiv 2304.05653.
     """

@@ -43,7 +43,7 @@ class Blame(Measure):
 
 
 def _folds(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Weights (b, r, gh * gw): the mean over all patches, then each region's contrast; and the row (k,) of each pair."""
+    """Weights (b, r, gh * gw): mean over all patches, then contrast of each region; and the row (k,) of each pair."""
     targets: Targets = batch.targets
     numbers = [1 + place for item in batch.items for place in range(len(item.targets))]
     rows = torch.tensor([n if id >= 0 else 0 for n, id in zip(numbers, targets.ids.tolist(), strict=True)])

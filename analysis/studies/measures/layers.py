@@ -23,9 +23,9 @@ SIDES = ("foreground", "background")
 class Layers(Measure):
     """One row a pair of image and region; an image without any has one row, over all patches.
 
-    Columns: `norm.STREAM.GROUP.BLOCK`, `cosine.STREAM.GROUP.BLOCK` for the streams residual, attention and mlp (block L of
-    the residual is the output) and the groups cls, patches, foreground and background; `entropy.GROUP.BLOCK.hHEAD` and
-    `mass.KIND.SIDE.BLOCK.hHEAD`.
+    Columns: `norm.STREAM.GROUP.BLOCK`, `cosine.STREAM.GROUP.BLOCK` for the streams residual, attention and mlp (block L
+    of the residual is the output) and the groups cls, patches, foreground and background;
+    `entropy.GROUP.BLOCK.hHEAD` and `mass.KIND.SIDE.BLOCK.hHEAD`.
     """
 
     name = "layers"
