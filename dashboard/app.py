@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.jobs import freeze_imports
 from dashboard.pages import PAGES
-from dashboard.panels.sidebar import default_case, render_sidebar
+from dashboard.panels.sidebar import opening_case, render_sidebar
 
 freeze_imports()
 
@@ -26,11 +26,10 @@ COMPACT = """<style>
 def run() -> None:
     """One run of the script for one visitor."""
     st.html(COMPACT)
-    state.start(default_case)
+    state.start(opening_case)
     state.write_address()
     pages = [
-        st.Page(f"dashboard/pages/{page.file}.py", title=page.title, icon=page.icon, default=index == 0)
-        for index, page in enumerate(PAGES)
+        st.Page(page.script, title=page.title, icon=page.icon, default=index == 0) for index, page in enumerate(PAGES)
     ]
     chosen = st.navigation(pages, position="top")
     render_sidebar(state.case())

@@ -7,6 +7,11 @@ from surgery import METHODS, TITLES, Method
 CUSTOM = "custom"
 """Name of the free method beside those of `surgery.METHODS`."""
 
+METHOD_NAMES = (*METHODS, CUSTOM)
+
+FIRST_IMAGE = "toy-1"
+"""What a newcomer sees: its raw map lights up everything but the object, and CLIP Surgery turns it."""
+
 RANDOM = "random"
 """`Case.weights` of an architecture that is wanted with random weights."""
 
@@ -15,15 +20,7 @@ UPLOAD = "sha256:"
 
 FIRST_CUSTOM = Method(attention="vv", blocks=5, mlp=False)
 
-SCALES = ("signed", "minmax")
-RAMPS = ("linear", "root", "log")
-"""How the colour of an attention weight follows its size."""
-
 TEMPLATES = ("none", "photo", "clip_surgery", "imagenet")
-MEASURES = ("left_out", "tokens", "cosine")
-TOKENS_OF = ("block", "method", "all_blocks")
-PROJECTIONS = ("pca", "umap")
-COLOURS = ("region", "nearest", "source")
 MAX_PINS = 6
 
 Patch = tuple[int, int]
@@ -56,7 +53,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What lies on the table. Every page reads it; only `dashboard.state` replaces it.
+    """What lies on the table and all pages share. Every page reads it; only `dashboard.state` replaces it.
 
     Attributes:
         model: "toy", an open_clip architecture, or "local:<entry>" of the folder of local checkpoints.
@@ -71,37 +68,20 @@ class Case:
         layer, head: chosen block and head from 0; None for the page's own choice, and for the mean of the heads.
         word: position of the chosen word in the caption: 0 is the start token, 1 the first word, and after the last
             word comes the end token; None for the page's own choice.
-        measure: how Words measures relevance: "left_out" (leave one word out), "tokens" (the tokens' own maps after
-            feature surgery) or "cosine" (without it).
-        gradients: whether Words shows integrated gradients.
-        tokens_of: what Space lays out: the residual stream after a "block", the features of a "method", or
-            "all_blocks" one after the other.
-        overlay: what Space lays out beside it: numbers of blocks and names of methods.
-        projection: "pca" or "umap".
-        colour: what Space colours by: "region", "nearest" (prompt) or "source" (block or method).
-        lit: patches lit up by a lasso or a box, counted row by row, ascending.
         prompt: the text that Flip and Layers examine; "" for the page's own choice, see `examined_prompt`.
         component: label of the chosen component, see `analysis.Component.label`; it counts where it agrees with layer
             and head.
-        ablate: whether Flip also shows the map without the chosen component.
-        kinds: kinds of attention that Affinity compares, see `surgery.attention.parse_kind`.
-        ramp: one of `RAMPS`.
-        struck: the label that Redundancy strikes out; it counts while it is one of the prompts, "" for none.
         methods: methods shown, in order; names of `surgery.METHODS` or "custom".
         custom: the method behind "custom".
-        method_a, method_b: the two that are compared, A - B.
-        difference: whether Maps shows A - B.
+        method_a: the method that pages look at beside CLIP, or alone.
         feature_surgery: whether maps are shown after feature surgery.
-        scale: "signed" (one scale for all) or "minmax" (each map on its own).
-        threshold: values below it are hidden; None hides nothing.
-        points: whether prompt points are drawn.
         size: side of the model's input in pixels; None for its native size.
         pins: the shelf.
     """
 
     model: str = "toy"
     weights: str = ""
-    image: str = "toy-0"
+    image: str = FIRST_IMAGE
     prompts: tuple[str, ...] = ()
     templates: str = "none"
     caption: str = ""
@@ -110,28 +90,12 @@ class Case:
     layer: int | None = None
     head: int | None = None
     word: int | None = None
-    measure: str = "left_out"
-    gradients: bool = True
-    tokens_of: str = "block"
-    overlay: tuple[str, ...] = ()
-    projection: str = "pca"
-    colour: str = "region"
-    lit: tuple[int, ...] = ()
     prompt: str = ""
     component: str = ""
-    ablate: bool = False
-    kinds: tuple[str, ...] = ("qk", "vv", "qq", "kk")
-    ramp: str = "root"
-    struck: str = ""
-    methods: tuple[str, ...] = (*METHODS, CUSTOM)
+    methods: tuple[str, ...] = METHOD_NAMES
     custom: Method = FIRST_CUSTOM
     method_a: str = "clip_surgery"
-    method_b: str = "clip"
-    difference: bool = False
     feature_surgery: bool = False
-    scale: str = "signed"
-    threshold: float | None = None
-    points: bool = False
     size: int | None = None
     pins: tuple[Pin, ...] = ()
 
@@ -150,7 +114,7 @@ def method_of(case: Case | Pin, name: str) -> Method:
     if name == CUSTOM:
         return case.custom
     if name not in METHODS:
-        raise ValueError(f"Expected method to be one of {', '.join((*METHODS, CUSTOM))}, but got {name!r}")
+        raise ValueError(f"Expected method to be one of {', '.join(METHOD_NAMES)}, but got {name!r}")
     return METHODS[name]
 
 
@@ -273,8 +237,6 @@ def fit_case(
     changes: dict[str, object] = {}
     if case.patch is not None and not (0 <= case.patch[0] < grid[0] and 0 <= case.patch[1] < grid[1]):
         changes["patch"] = None
-    if any(index >= grid[0] * grid[1] for index in case.lit):
-        changes["lit"] = ()
     if case.layer is not None and not 0 <= case.layer < depth:
         changes["layer"] = None
     if case.head is not None and not 0 <= case.head < heads:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
 from dashboard import services, state
-from dashboard.case import RANDOM, Case, is_judged
+from dashboard.case import RANDOM, Case
 from dashboard.regions import unknown_pixels
 from surgery import METHODS, Method
 
@@ -146,47 +146,3 @@ def _python_region(case: Case) -> Script:
         call = f"from_mask({chosen}, grid, image_size={size})"
     grid = "grid = model.tower.grid_for(tuple(pixels.shape[-2:]))"
     return Script(tuple(imports), (grid, *labels, f"region = Region.{call}"))
-
-
-def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
-    """The maps of the Maps page, `maps[method]` is (gh, gw, t), and what stands under them.
-
-    Args:
-        case: any case.
-        methods: those that have a meaning for the model; None for all of the case.
-    """
-    names = case.methods if methods is None else methods
-    imports = [*import_methods(names), "from surgery import encode_dense"]
-    if case.feature_surgery:
-        imports.append("from surgery import feature_surgery")
-        redundant = ", redundant=empty" if len(case.prompts) == 1 else ""
-        measure = f"feature_surgery(encode_dense(model, pixels, method), text{redundant})"
-    else:
-        imports.append("from surgery import similarity")
-        measure = "similarity(encode_dense(model, pixels, method), text)"
-    body = python_methods(case, names)
-    body += python_empty(case) if case.feature_surgery else []
-    body += ["maps = {", f"    name: {measure}.patches[0]  # (gh, gw, t)"]
-    body += ["    for name, method in methods.items()", "}"]
-    notes = _python_notes(case)
-    return join(python_case(case, "text", "pixels", "region"), [*imports, *notes.imports], [*body, *notes.body])
-
-
-def _python_notes(case: Case) -> Script:
-    """Contrast and flip AUC of the prompts that the region judges, the mean of the others."""
-    judged = [index for index, prompt in enumerate(case.prompts) if case.region and is_judged(case, prompt)]
-    others = [index for index in range(len(case.prompts)) if index not in judged]
-    imports, body = [], ["for name, values in maps.items():"]
-    if judged:
-        imports = ["from analysis import contrast, flip_auc"]
-        body = [
-            f"judged = {judged}  # the prompts that the region is about",
-            "contrasts = {name: [contrast(values[..., t], region) for t in judged] for name, values in maps.items()}",
-            "aucs = {name: [flip_auc(values[..., t], region) for t in judged] for name, values in maps.items()}",
-            *body,
-            "    figures = zip(contrasts[name], aucs[name], strict=True)",
-            '    print(name, *(f"contrast {value:+.2g}, AUC {auc:.2f}" for value, auc in figures))',
-        ]
-    if others:
-        body.append(f'    print(name, "mean", *(f"{{values[..., t].mean():+.2g}}" for t in {others}))')
-    return Script(tuple(imports), tuple(body))

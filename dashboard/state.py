@@ -1,13 +1,15 @@
-"""The session: one `Case`, the files a visitor brought, and how widgets are tied to them.
+"""The session: one `View` (the case and each page's settings), the files a visitor brought, and how widgets are tied.
 
-Panels read `state.case()` and change it with `state.update(...)` inside a callback; they never talk to each other.
+Panels read `state.case()` and change it with `state.update(...)` inside a callback; they never talk to each other. A
+page reads its own settings with `state.settings(FlipSettings)` and changes them with `state.adjust(...)`.
 
     case = state.case()
     tie = state.widget("layer", case.layer or 0, lambda case, value: replace(case, layer=value))
     st.slider("Block", 0, 11, **tie)
 
-`widget` shows the case's value, also after it was changed elsewhere, and writes it back. It takes the place of
-`value=`, `key=` and `on_change=`. Callbacks run before the script, so that one run of the page always sees one case.
+`widget` shows the case's value, also after it was changed elsewhere, and writes it back; `setting` does the same for a
+field of a page's settings. They take the place of `value=`, `key=` and `on_change=`. Callbacks run before the script,
+so that one run of the page always sees one case.
 """
 
 from collections.abc import Callable
@@ -17,49 +19,76 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from dashboard.address import from_query, to_query
+from dashboard.address import Opening, from_query, to_query
 from dashboard.case import Case
+from dashboard.settings import S, Settings, View
 from data.images import LoadedImage
 
-CASE, UPLOADS, MASKS, IGNORED, ALLOWED = "case", "uploads", "masks", "ignored_parameters", "allowed_downloads"
+VIEW, UPLOADS, MASKS, IGNORED, ALLOWED = "view", "uploads", "masks", "ignored_parameters", "allowed_downloads"
 PROBLEMS = "problems"
 """All session keys besides those of widgets."""
 
 WIDGET = "widget:"
+OWN: Any = object()
+"""Stands for a field's own value."""
 MAX_UPLOADS = 4
 
 
-def start(default: Callable[[], Case]) -> None:
+def start(opening: Opening) -> None:
     """Reads the address in the first run of a session.
 
     Args:
-        default: the case of an empty address. An address of some view names everything that differs from `Case()`.
+        opening: gives the case for what the address does not say.
     """
     session = st.session_state
-    if CASE not in session:
-        query = _address()
-        session[CASE], session[IGNORED] = from_query(query, Case()) if query else (default(), [])
+    if VIEW not in session:
+        session[VIEW], session[IGNORED] = from_query(_address(), opening)
         session[UPLOADS], session[MASKS], session[ALLOWED], session[PROBLEMS] = {}, {}, frozenset(), {}
+
+
+def view() -> View:
+    """All that this session shows."""
+    return st.session_state[VIEW]
 
 
 def case() -> Case:
     """The case of this session."""
-    return st.session_state[CASE]
+    return view().case
+
+
+def settings(kind: type[S]) -> S:
+    """A page's own settings."""
+    return view().of(kind)
 
 
 def update(**changes: Any) -> None:
     """Replaces fields of the case. Call it in a callback, or before `st.rerun()`."""
-    st.session_state[CASE] = replace(case(), **changes)
+    replace_case(replace(case(), **changes))
+
+
+def adjust(kind: type[Settings], **changes: Any) -> None:
+    """Replaces fields of a page's settings. Call it in a callback, or before `st.rerun()`."""
+    st.session_state[VIEW] = view().having(replace(settings(kind), **changes))
 
 
 def replace_case(new: Case) -> None:
-    """Replaces the whole case."""
-    st.session_state[CASE] = new
+    """Replaces the whole case; what pages have set for an image that is leaving goes with it."""
+    found = view().settings
+    kept = found if new.image == case().image else tuple(own.of_new_image() for own in found)
+    st.session_state[VIEW] = View(new, kept)
+
+
+def fit_settings(grid: tuple[int, int]) -> bool:
+    """Drops from all settings what has no meaning on this grid; whether there was something to drop."""
+    fitted = View(case(), tuple(own.fitted(grid) for own in view().settings))
+    changed = fitted != view()
+    st.session_state[VIEW] = fitted
+    return changed
 
 
 def write_address() -> None:
     """Brings the address bar in step with the case."""
-    wanted = to_query(case())
+    wanted = to_query(view())
     if wanted != _address():
         st.query_params.from_dict(wanted)
 
@@ -76,14 +105,30 @@ def widget(name: str, value: Any, apply: Callable[[Case, Any], Case]) -> dict[st
         value: what the widget shows, taken from the case; one of the widget's options.
         apply: (case, new value of the widget) -> new case.
     """
+    return _tied(name, value, lambda new: replace_case(apply(case(), new)))
+
+
+def setting(
+    shown: Settings, field: str, value: Any = OWN, read: Callable[[Any], Any] = lambda new: new
+) -> dict[str, Any]:
+    """Keyword arguments that tie a widget to one field of a page's settings.
+
+    Args:
+        shown: the settings that the page shows.
+        field: name of the field; a field has one widget on its page.
+        value: what the widget shows, where that is not the field's own value.
+        read: what the widget says -> value of the field.
+    """
+    kind = type(shown)
+    value = getattr(shown, field) if value is OWN else value
+    return _tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}))
+
+
+def _tied(name: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
     key = WIDGET + name
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
-
-    def changed() -> None:
-        st.session_state[CASE] = apply(case(), st.session_state[key])
-
-    return {"key": key, "on_change": changed}
+    return {"key": key, "on_change": lambda: write(st.session_state[key])}
 
 
 def remember_upload(image: LoadedImage) -> None:

@@ -23,7 +23,8 @@ def imported_modules(source: str, package: tuple[str, ...]) -> set[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
-            names.add(".".join((*base, *([node.module] if node.module else ()))))
+            module = ".".join((*base, *([node.module] if node.module else ())))
+            names.update(f"{module}.{alias.name}" if module == "dashboard.pages" else module for alias in node.names)
     return names
 
 
@@ -40,9 +41,17 @@ def violations(path: Path, source: str) -> list[str]:
             found.append(f"{path} imports {name}; tests are never installed")
         if top in WEB_LIBRARIES and layer not in ("dashboard", "streamlit_app"):
             found.append(f"{path} imports {name}, which only the dashboard may")
+        if name.startswith("dashboard.pages.") and not may_import_page(path, name):
+            found.append(f"{path} imports {name}, which belongs to one page alone")
         if top == "open_clip" and layer != "surgery" and path != Path("data/toy/train.py"):
             found.append(f"{path} imports {name}, which only surgery may")
     return found
+
+
+def may_import_page(path: Path, name: str) -> bool:
+    """Whether the file may import this module of the folder of pages: the registry is for all, a page for itself."""
+    page = name.split(".")[2]
+    return page in ("info", "PAGES") or path.parts[:3] == ("dashboard", "pages", page)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
@@ -65,6 +74,12 @@ def test_files_stay_short(path: Path) -> None:
         ("data/toy/scenes.py", "import open_clip", "surgery"),
         ("analysis/norms.py", "from open_clip import create_model", "surgery"),
         ("surgery/maps.py", "from tests.conftest import shared", "tests"),
+        ("dashboard/pages/flip/body.py", "from dashboard.pages.maps.body import note", "one page alone"),
+        ("dashboard/pages/flip/body.py", "from dashboard.pages.maps import body", "one page alone"),
+        ("dashboard/pages/flip/body.py", "from ..maps.body import note", "one page alone"),
+        ("dashboard/pages/flip/body.py", "def f():\n    from dashboard.pages import maps", "one page alone"),
+        ("dashboard/panels/page.py", "from dashboard.pages.maps.body import note", "one page alone"),
+        ("dashboard/state.py", "import dashboard.pages.maps.settings", "one page alone"),
     ],
 )
 def test_the_rules_catch_what_they_forbid(path: str, source: str, word: str) -> None:
@@ -79,6 +94,12 @@ def test_the_rules_catch_what_they_forbid(path: str, source: str, word: str) -> 
         ("dashboard/figures.py", "import plotly\nfrom analysis import decompose"),
         ("analysis/norms.py", "from .regions import Region\nfrom surgery import Method"),
         ("streamlit_app.py", "import streamlit\nfrom dashboard import state"),
+        (
+            "dashboard/pages/flip/body.py",
+            "from dashboard.pages.flip.results import x\nfrom dashboard.panels import page",
+        ),
+        ("dashboard/address.py", "from dashboard.pages import PAGES"),
+        ("dashboard/panels/page.py", "from dashboard.pages.info import PageInfo"),
     ],
 )
 def test_the_rules_allow_the_rest(path: str, source: str) -> None:

@@ -1,33 +1,14 @@
-"""One file a page; `streamlit_app.py` shows those in `PAGES`, in this order.
+"""One folder a page; the dashboard shows those named in `ORDER`, in this order.
 
-A page is a script of two statements: imports, then `page.render(...)` from `dashboard.panels.page`. What it shows is in
-`dashboard/panels/`.
+A folder holds everything of its page: `__init__` says what it is (`PAGE`), a script of the page's own name draws it,
+and body, results, exports and settings are beside it. A page imports `dashboard.panels` and `dashboard.figures`, and
+no other page. Adding a page is adding a folder and its name here.
 """
 
-from dataclasses import dataclass
+from importlib import import_module
 
+from dashboard.pages.info import PageInfo
 
-@dataclass(frozen=True, slots=True)
-class PageInfo:
-    """A page in the navigation.
+ORDER = ("maps", "flip", "layers", "affinity", "redundancy", "words", "space")
 
-    Attributes:
-        file: name of the script in this folder, without ".py"; also its address.
-        title: as in the navigation.
-        icon: a Material symbol.
-    """
-
-    file: str
-    title: str
-    icon: str
-
-
-PAGES: tuple[PageInfo, ...] = (
-    PageInfo("maps", "Maps", ":material/grid_view:"),
-    PageInfo("flip", "Flip", ":material/flip:"),
-    PageInfo("layers", "Layers", ":material/layers:"),
-    PageInfo("affinity", "Affinity", ":material/hub:"),
-    PageInfo("redundancy", "Redundancy", ":material/join_inner:"),
-    PageInfo("words", "Words", ":material/match_word:"),
-    PageInfo("space", "Space", ":material/scatter_plot:"),
-)
+PAGES: tuple[PageInfo, ...] = tuple(import_module(f"{__name__}.{name}").PAGE for name in ORDER)

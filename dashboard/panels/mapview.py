@@ -180,16 +180,16 @@ def _aside(view: MapView) -> dict[str, Any] | None:
     return {"title": view.bars_title, "bars": bars}
 
 
-def script(*names: str) -> str:
+def script(*files: Path) -> str:
     """Scripts of components as one module, each after what it uses."""
-    return "\n".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 _component = st.components.v2.component(
     "clip_theatre_map_view",
     html='<div class="view"></div>',
     css=(FOLDER / "mapview.css").read_text(encoding="utf-8"),
-    js=script("dom", "histogram", "mapview"),
+    js=script(FOLDER / "dom.js", FOLDER / "histogram.js", FOLDER / "mapview.js"),
 )
 
 

@@ -1,12 +1,6 @@
 """What every page has in common: title, case line, [link] [python] [save], help, and one place that catches errors.
 
-page.render(
-    title="Maps",
-    question="What does each method see?",
-    look_for="One sentence.",
-    help=HELP,                      # Markdown of ours: definition and source
-    body=render_maps,               # (case) -> Exports
-)
+page.render(PAGE, HELP, render_maps)      # PageInfo, Markdown of ours, and (case, settings) -> Exports
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +15,11 @@ from dashboard.address import to_link
 from dashboard.case import RANDOM, Case, describe_model, fit_case
 from dashboard.download import download
 from dashboard.jobs import Stopped
+from dashboard.pages.info import PageInfo
 from dashboard.panels.case import image_title, render_case_line
 from dashboard.panels.texts import plain
 from dashboard.panels.work import watch
+from dashboard.settings import Settings
 from data.toy.vocabulary import describe_limits
 from surgery import Model
 from surgery.catalog import TagInfo
@@ -59,22 +55,22 @@ class Exports:
     files: Mapping[str, File] = field(default_factory=dict)
 
 
-def render(title: str, question: str, look_for: str, help: str, body: Callable[[Case], Exports]) -> None:
+def render(info: PageInfo, help: str, body: Callable[[Case, Settings], Exports]) -> None:
     """Draws a page around `body`, which draws the plots of the case and returns what can be taken away."""
     case = state.case()
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-            st.title(title, width="content", anchor=False)
-            st.markdown(question, width="content")
+            st.title(info.title, width="content", anchor=False)
+            st.markdown(info.question, width="content")
         tools = st.container(horizontal=True, horizontal_alignment="right", width="content")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="case-line"):
         guarded(case, render_case_line)
-    st.caption(look_for)
+    st.caption(info.look_for)
     for name in state.ignored_parameters():
         st.warning(f"The address has a value for “{plain(name)}” that cannot be used; the default is shown instead.")
-    exports = guarded(case, lambda case: body(_fitted(case)))
+    exports = guarded(case, lambda case: body(_fitted(case), state.settings(info.settings)))
     with tools:
-        _render_tools(state.case(), help, exports or Exports())
+        _render_tools(help, exports or Exports())
 
 
 def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
@@ -146,7 +142,7 @@ def _fitted(case: Case) -> Case:
         patch_px=tower.patch_px,
         kinds=tower.kinds,
     )
-    if fitted != state.case():
+    if state.fit_settings(services.grid(fitted)) or fitted != state.case():
         state.replace_case(fitted)
         st.rerun()
     return fitted
@@ -196,12 +192,12 @@ def _render_back_to_toy() -> None:
     st.button("Back to the toy", on_click=lambda: state.update(model=catalogue.TOY, weights=""))
 
 
-def _render_tools(case: Case, help: str, exports: Exports) -> None:
+def _render_tools(help: str, exports: Exports) -> None:
     with st.popover("help", type="tertiary", icon=":material/help:"):
         st.markdown(help)
     with st.popover("link", type="tertiary", icon=":material/link:"):
         st.caption("This view; an uploaded image is not part of it.")
-        st.code(to_link(st.context.url or "", case), language=None, wrap_lines=True)
+        st.code(to_link(st.context.url or "", state.view()), language=None, wrap_lines=True)
     with st.popover("python", type="tertiary", icon=":material/code:", disabled=not exports.python):
         st.caption("The same numbers in a notebook.")
         st.code(exports.python, language="python")

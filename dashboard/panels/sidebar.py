@@ -1,14 +1,15 @@
 """The sidebar that all pages share: model, image, prompts, region."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import streamlit as st
 
 from dashboard import catalogue, services, state
-from dashboard.address import MAX_PROMPTS, MAX_TEXT
+from dashboard.address import MAX_PROMPTS
 from dashboard.case import TEMPLATES, UPLOAD, Case, describe_region
+from dashboard.fields import MAX_TEXT
 from dashboard.panels.gallery import render_gallery
 from dashboard.panels.page import EXPECTED
 from dashboard.panels.texts import join_prompts, plain
@@ -108,16 +109,29 @@ def _render_image(case: Case) -> None:
 def choose_sample(name: str) -> None:
     """Puts a sample on the table with the prompts and the region that belong to it."""
     state.clear_problem("prompts")
-    sample = services.sample_named(name)
-    region = f"object:{next(iter(sample.masks))}" if sample.masks else ""
-    state.update(image=name, prompts=sample.prompts, region=region, patch=None, word=None, caption="", lit=())
+    state.update(image=name, **own_texts(name), patch=None, word=None, caption="")
 
 
-def default_case() -> Case:
-    """What a newcomer sees: the toy model and the first made scene."""
-    name = next(name for name in SAMPLES if name.startswith("toy"))
+def own_texts(name: str) -> dict[str, object]:
+    """The prompts and the region that belong to an image; none to one that is no sample."""
+    if name not in SAMPLES:
+        return {}
     sample = services.sample_named(name)
-    return Case(image=name, prompts=sample.prompts, region=f"object:{next(iter(sample.masks))}")
+    return {"prompts": sample.prompts, "region": f"object:{next(iter(sample.masks))}" if sample.masks else ""}
+
+
+def opening_case(given: Mapping[str, object]) -> Case:
+    """What stands for all that an address does not say: the embedded model, the first scene, what belongs to each.
+
+    Args:
+        given: the fields of the case that the address names.
+    """
+    case = Case(**{name: given[name] for name in ("model", "image") if name in given})
+    try:
+        weights = catalogue.default_weights(case.model)
+    except ValueError:
+        weights = ""  # an unknown name; the page says so
+    return replace(case, weights=weights, **own_texts(case.image))
 
 
 def _take_file(key: str, take: Callable[[object], None]) -> None:
@@ -137,7 +151,7 @@ def _take_image(file: object) -> None:
     state.remember_upload(image)
     if image.sha256 == state.case().upload:  # the file that an address asked for: the view is kept
         return
-    state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="", lit=())
+    state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="")
 
 
 def _take_mask(file: object) -> None:

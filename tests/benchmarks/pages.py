@@ -213,7 +213,7 @@ def first_pictures(stage: Stage) -> Iterator[Row]:
     for info in PAGES:
         with stage.visitor() as page:
             traffic, start = Traffic(page), time.perf_counter()
-            open_page(page, stage.server.url, "" if info is PAGES[0] else info.file, **stage.query)
+            open_page(page, stage.server.url, "" if info is PAGES[0] else info.name, **stage.query)
             seconds[info.title] = time.perf_counter() - start - SETTLED_S
             expect_no_exception(page)
             megabytes[info.title] = traffic.megabytes()

@@ -29,7 +29,7 @@ def photograph(browser: Browser, url: str, file: str, folder: Path, scheme: str 
     for width, height in WINDOWS:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = context.new_page()
-        open_page(page, url, "" if file == PAGES[0].file else file)
+        open_page(page, url, "" if file == PAGES[0].name else file)
         page.wait_for_timeout(SETTLE_MS)
         expect_no_exception(page)
         suffix = "" if scheme == "light" else f"-{scheme}"
@@ -44,7 +44,7 @@ def main() -> None:
     if find_chromium() is None:
         raise SystemExit("Expected Chromium on this machine (Debian: apt-get install chromium), but found none")
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    wanted = sys.argv[2:] or [page.file for page in PAGES]
+    wanted = sys.argv[2:] or [page.name for page in PAGES]
     with tempfile.TemporaryDirectory() as logs, running_server(Path(logs) / "log.txt") as server:
         with running_browser() as browser:
             for file in wanted:

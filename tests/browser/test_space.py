@@ -57,7 +57,13 @@ def test_a_lasso_lights_patches_and_a_box_points(page: Page, server: Server) -> 
 
 
 def test_a_click_chooses_a_patch_and_the_animation_has_its_slider(page: Page, server: Server) -> None:
-    open_page(page, server.url, "space", tokens="all_blocks", colour="nearest", p=["a red circle", "grass"])
+    open_page(
+        page,
+        server.url,
+        "space",
+        p=["a red circle", "grass"],
+        **{"space.tokens": "all_blocks", "space.colour": "nearest"},
+    )
     expect_no_exception(page)
     expect(page.locator(".slider-group")).to_have_count(1)
     page.get_by_role("radio", name="click").click()

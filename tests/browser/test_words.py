@@ -36,7 +36,12 @@ def test_a_word_has_its_map_and_a_patch_its_words(page: Page, server: Server) ->
 
 def test_words_are_reached_by_keyboard_and_markup_stays_text(page: Page, server: Server) -> None:
     open_page(
-        page, server.url, "words", image="toy-2", caption="<img src=x onerror=alert(1)> *grass*", measure="cosine"
+        page,
+        server.url,
+        "words",
+        image="toy-2",
+        caption="<img src=x onerror=alert(1)> *grass*",
+        **{"words.measure": "cosine"},
     )
     expect_no_exception(page)
     assert page.locator("img[src=x]").count() == 0

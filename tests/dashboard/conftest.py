@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.address import to_query
 from dashboard.case import Case
 from dashboard.jobs import Job
+from dashboard.settings import Settings, View
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -19,17 +20,20 @@ OpenApp = Callable[..., AppTest]
 
 @pytest.fixture
 def open_app() -> OpenApp:
-    """A function that opens the dashboard as a new visitor; with a case, at the address of that case.
+    """A function that opens the dashboard as a new visitor; with a case or settings, at their address.
 
-    `open_app()`, `open_app(Case(...))`, `open_app(case, page="maps")`, `open_app(query={"p": ["grass"]})`.
+    `open_app()`, `open_app(Case(...))`, `open_app(case, FlipSettings(ablate=True), page="flip")`,
+    `open_app(query={"p": ["grass"]})`.
     """
 
-    def open_it(case: Case | None = None, page: str = "", query: dict[str, list[str]] | None = None) -> AppTest:
+    def open_it(
+        case: Case | None = None, *settings: Settings, page: str = "", query: dict[str, list[str]] | None = None
+    ) -> AppTest:
         app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
-        for name, values in (query or (to_query(case) if case else {})).items():
+        for name, values in (query or (to_query(View(case, settings)) if case else {})).items():
             app.query_params[name] = values
         if page:
-            app.switch_page(f"dashboard/pages/{page}.py")
+            app.switch_page(f"dashboard/pages/{page}/{page}.py")
         return app.run()
 
     return open_it

@@ -1,6 +1,6 @@
-"""The address bar: every case survives the way there and back, and nonsense is named and left out."""
+"""The address bar: every view survives the way there and back, and nonsense is named and left out."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -8,19 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.address import FIELDS, from_query, read_method, to_link, to_query, write_method
-from dashboard.case import (
-    COLOURS,
-    CUSTOM,
-    MAX_PINS,
-    MEASURES,
-    PROJECTIONS,
-    RAMPS,
-    SCALES,
-    TEMPLATES,
-    TOKENS_OF,
-    Case,
-    Pin,
-)
+from dashboard.case import CUSTOM, FIRST_IMAGE, MAX_PINS, TEMPLATES, Case, Pin
+from dashboard.pages import PAGES
+from dashboard.pages.affinity.settings import RAMPS, AffinitySettings
+from dashboard.pages.flip.settings import FlipSettings
+from dashboard.pages.layers.settings import LayersSettings
+from dashboard.pages.maps.settings import SCALES, MapsSettings
+from dashboard.pages.redundancy.settings import RedundancySettings
+from dashboard.pages.space.settings import COLOURS, PROJECTIONS, TOKENS_OF, SpaceSettings
+from dashboard.pages.words.settings import MEASURES, WordsSettings
+from dashboard.panels.sidebar import opening_case
+from dashboard.settings import Settings, View
+from data.samples import load_sample
 from surgery import METHODS, Method
 from surgery.attention import KINDS
 from surgery.methods import POSITION_INTERPOLATIONS
@@ -66,51 +65,95 @@ cases = st.builds(
     layer=st.none() | naturals,
     head=st.none() | naturals,
     word=st.none() | naturals,
-    measure=st.sampled_from(MEASURES),
-    gradients=st.booleans(),
-    tokens_of=st.sampled_from(TOKENS_OF),
-    overlay=st.lists(naturals.map(str) | names, unique=True).map(tuple),
-    projection=st.sampled_from(PROJECTIONS),
-    colour=st.sampled_from(COLOURS),
-    lit=st.sets(st.integers(0, 2500)).map(lambda lit: tuple(sorted(lit))),
     prompt=texts,
     component=texts,
-    ablate=st.booleans(),
-    kinds=st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
-    ramp=st.sampled_from(RAMPS),
-    struck=texts,
     methods=st.lists(names, unique=True).map(tuple),
     custom=methods,
     method_a=names,
-    method_b=names,
-    difference=st.booleans(),
     feature_surgery=st.booleans(),
-    scale=st.sampled_from(SCALES),
-    threshold=st.none() | numbers,
-    points=st.booleans(),
     size=sizes,
     pins=st.lists(pins, max_size=2).map(tuple),
 )
 
 
-def test_every_field_of_the_case_has_its_own_parameter() -> None:
+settings = st.tuples(
+    st.builds(
+        MapsSettings,
+        method_b=names,
+        difference=st.booleans(),
+        scale=st.sampled_from(SCALES),
+        threshold=st.none() | numbers,
+        points=st.booleans(),
+    ),
+    st.builds(FlipSettings, ablate=st.booleans()),
+    st.builds(LayersSettings, frobenius=st.booleans()),
+    st.builds(
+        AffinitySettings,
+        kinds=st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
+        ramp=st.sampled_from(RAMPS),
+    ),
+    st.builds(RedundancySettings, struck=texts),
+    st.builds(WordsSettings, measure=st.sampled_from(MEASURES), gradients=st.booleans()),
+    st.builds(
+        SpaceSettings,
+        tokens_of=st.sampled_from(TOKENS_OF),
+        overlay=st.lists(naturals.map(str) | names, unique=True).map(tuple),
+        projection=st.sampled_from(PROJECTIONS),
+        colour=st.sampled_from(COLOURS),
+        lit=st.sets(st.integers(0, 2500)).map(lambda lit: tuple(sorted(lit))),
+    ),
+)
+views = st.builds(View, cases, settings)
+
+
+def bare(_given: dict) -> Case:
+    """Nothing stands for what an address does not say."""
+    return Case()
+
+
+def test_every_field_has_its_own_parameter() -> None:
     assert set(FIELDS) == {field.name for field in fields(Case)}
-    assert len({field.name for field in FIELDS.values()}) == len(FIELDS)
+    names = [field.name for field in FIELDS.values()]
+    for page in PAGES:
+        assert page.settings is not Settings and page.name == page.settings.PAGE
+        assert set(page.settings.FIELDS) == {field.name for field in fields(page.settings)}
+        names += [f"{page.name}.{field.name}" for field in page.settings.FIELDS.values()]
+    assert len(set(names)) == len(names)
 
 
-@given(cases)
-def test_a_case_survives_the_query(case: Case) -> None:
-    assert from_query(to_query(case), Case()) == (case, [])
+@given(views)
+def test_a_view_survives_the_query(view: View) -> None:
+    assert from_query(to_query(view), bare) == (view, [])
 
 
-@given(cases)
-def test_a_case_survives_the_link(case: Case) -> None:
-    query = parse_qs(urlsplit(to_link("http://127.0.0.1:8501/maps", case)).query, keep_blank_values=True)
-    assert from_query(query, Case())[0] == case
+@given(views)
+def test_a_view_survives_the_link(view: View) -> None:
+    query = parse_qs(urlsplit(to_link("http://127.0.0.1:8501/maps", view)).query, keep_blank_values=True)
+    assert from_query(query, bare)[0] == view
 
 
-def test_defaults_are_left_out_of_the_link() -> None:
-    assert to_link("http://127.0.0.1:8501", Case()) == "http://127.0.0.1:8501"
+def test_settings_stand_behind_the_name_of_their_page_and_defaults_are_left_out() -> None:
+    view = View(Case(region="box:0,0,9,9"), (FlipSettings(ablate=True), MapsSettings()))
+    assert to_query(view) == {"image": [FIRST_IMAGE], "p": [""], "region": ["box:0,0,9,9"], "flip.ablate": ["1"]}
+    assert view.of(FlipSettings).ablate and view.of(MapsSettings) == MapsSettings()
+
+
+def test_an_address_takes_what_belongs_to_its_image_and_model_for_the_rest() -> None:
+    scene, photograph = load_sample("toy-3"), load_sample("china")
+    partial, empty = from_query({"image": ["toy-3"]}, opening_case)[0].case, from_query({}, opening_case)[0].case
+    assert partial == Case(image="toy-3", prompts=scene.prompts, region=f"object:{next(iter(scene.masks))}")
+    assert empty.image == FIRST_IMAGE and empty.prompts and empty.region
+    assert from_query({"image": ["toy-3"], "p": ["a"]}, opening_case)[0].case == replace(partial, prompts=("a",))
+    assert from_query({"image": ["china"]}, opening_case)[0].case.prompts == photograph.prompts
+    assert from_query({"model": ["ViT-B-32"]}, opening_case)[0].case.weights == "openai"
+    assert from_query({"model": ["nonsense"], "image": ["sha256:ab"]}, opening_case)[0].case == Case(
+        model="nonsense", image="sha256:ab"
+    )
+
+
+def test_what_was_cleared_stays_cleared_in_the_address() -> None:
+    cleared = View(Case(image="toy-3"))
+    assert from_query(to_query(cleared), opening_case)[0] == cleared
 
 
 @pytest.mark.parametrize(
@@ -118,18 +161,18 @@ def test_defaults_are_left_out_of_the_link() -> None:
     [
         ("patch", "7"),
         ("patch", "-1,3"),
-        ("lit", "3-"),
-        ("lit", "0-999999999999"),
-        ("overlay", "unknown"),
-        ("measure", "loud"),
+        ("space.lit", "3-"),
+        ("space.lit", "0-999999999999"),
+        ("space.overlay", "unknown"),
+        ("words.measure", "loud"),
         ("block", "two"),
         ("custom", "vv,0,1,1,0,bicubic"),
         ("custom", "vv,1,nan,1,0,bicubic"),
         ("custom", "vv"),
         ("methods", "clip,unknown"),
-        ("scale", "loud"),
+        ("maps.scale", "loud"),
         ("size", "100000"),
-        ("threshold", "inf"),
+        ("maps.threshold", "inf"),
         ("surgery", "yes"),
         ("templates", "../../etc"),
         ("p", "a\x00b"),
@@ -139,13 +182,13 @@ def test_defaults_are_left_out_of_the_link() -> None:
     ],
 )
 def test_nonsense_is_named_and_the_default_stays(name: str, value: str) -> None:
-    assert from_query({name: [value]}, Case()) == (Case(), [name])
+    assert from_query({name: [value]}, bare) == (View(), [name])
 
 
 def test_no_more_pins_than_the_shelf_holds() -> None:
     pin = Pin("toy", "", "toy-0", None, "none", ("grass",), 0, "clip", Method(), False)
-    one = to_query(Case(pins=(pin,)))["pin"]
-    assert from_query({"pin": one * 9}, Case())[0].pins == (pin,) * MAX_PINS
+    one = to_query(View(Case(pins=(pin,))))["pin"]
+    assert from_query({"pin": one * 9}, bare)[0].case.pins == (pin,) * MAX_PINS
 
 
 def test_a_method_is_written_in_the_order_of_its_fields() -> None:

@@ -24,16 +24,18 @@ from dashboard.figures.affinity import (
     plot_partners,
     strongest_partners,
 )
-from dashboard.panels import affinity as panel
-from dashboard.panels import affinity_results as results
-from dashboard.panels import affinity_view
-from dashboard.panels.affinity_exports import affinity_exports, python_affinity
-from dashboard.panels.affinity_view import encode_affinity, region_sides, scale_top
+from dashboard.pages.affinity import body as panel
+from dashboard.pages.affinity import results
+from dashboard.pages.affinity import view as affinity_view
+from dashboard.pages.affinity.exports import affinity_exports, python_affinity
+from dashboard.pages.affinity.settings import AffinitySettings
+from dashboard.pages.affinity.view import encode_affinity, region_sides, scale_top
 from data.samples import load_sample
 from tests.dashboard.conftest import component_data
 
 SCENE = load_sample("toy-1")
 CASE = Case(image="toy-1", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}", patch=(7, 5), layer=4)
+KINDS = AffinitySettings().kinds
 
 
 def made(kinds: int = 2, grid: tuple[int, int] = (3, 4), prefix: int = 1) -> Affinity:
@@ -181,9 +183,10 @@ def test_the_example_patch_is_in_the_middle() -> None:
 
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """What callbacks write into the case."""
+    """What callbacks write into case and settings."""
     found: list[dict] = []
     monkeypatch.setattr(panel.state, "update", lambda **change: found.append(change))
+    monkeypatch.setattr(panel.state, "adjust", lambda _kind, **change: found.append(change))
     return found
 
 
@@ -223,9 +226,9 @@ def test_the_page_sends_the_attention_of_the_chosen_block_and_head(open_app) -> 
     sent = view_data(app)
     assert [kind["name"] for kind in sent["kinds"]] == ["qk", "vv", "qq", "kk"]
     assert sent["patch"] == [7, 5] and sent["outline"]
-    found = decoded(encode_affinity(results.affinity(CASE)), 4, 196)
-    assert sent["codes"] == encode_affinity(results.affinity(CASE)).codes
-    np.testing.assert_allclose(found, results.affinity(CASE).weights[:, 1:, 1:], atol=1e-4)
+    found = decoded(encode_affinity(results.affinity(CASE, KINDS)), 4, 196)
+    assert sent["codes"] == encode_affinity(results.affinity(CASE, KINDS)).codes
+    np.testing.assert_allclose(found, results.affinity(CASE, KINDS).weights[:, 1:, 1:], atol=1e-4)
     assert len(app.get("plotly_chart")) == 3
 
 
@@ -240,10 +243,10 @@ def test_another_head_and_kind(open_app) -> None:
     app = open_app(CASE, page="affinity")
     before = view_data(app)["codes"]
     next(box for box in app.selectbox if box.label == "Head").set_value(1).run()
-    assert app.session_state["case"].head == 1 and view_data(app)["codes"] != before
+    assert app.session_state["view"].case.head == 1 and view_data(app)["codes"] != before
     next(pills for pills in app.get("button_group") if pills.label == "Kinds of attention").set_value(["gem"]).run()
     assert [kind["title"] for kind in view_data(app)["kinds"]] == ["GEM"]
-    assert app.session_state["case"].kinds == ("gem",)
+    assert app.session_state["view"].of(AffinitySettings).kinds == ("gem",)
 
 
 def test_a_resnet_has_the_kinds_of_its_attention_pool(open_app) -> None:
@@ -260,19 +263,22 @@ def test_a_resnet_has_the_kinds_of_its_attention_pool(open_app) -> None:
     ids=["region", "head", "bare"],
 )
 def test_the_lines_run_and_give_the_numbers_of_the_page(case: Case) -> None:
-    affinity = results.affinity(case)
+    affinity = results.affinity(case, KINDS)
     found: dict = {}
     exec(python_affinity(case, affinity, (7, 5)), found)
     np.testing.assert_allclose(found["maps"], affinity.maps((7, 5)), atol=1e-6)
     if case.region:
-        np.testing.assert_allclose(found["mass"], mass_over_blocks(results.mass(case), case.head), atol=1e-6)
-        shares = partner_shares(results.partners(case), results.shown_layer(case), case.head)
+        np.testing.assert_allclose(found["mass"], mass_over_blocks(results.mass(case, KINDS), case.head), atol=1e-6)
+        shares = partner_shares(results.partners(case, KINDS), results.shown_layer(case), case.head)
         np.testing.assert_allclose(found["partners"], shares, atol=1e-6)
 
 
 def test_every_download_holds_the_numbers() -> None:
-    affinity = results.affinity(CASE)
-    files = {label.split(",")[0]: file.make() for label, file in affinity_exports(CASE, affinity, (7, 5)).files.items()}
+    affinity = results.affinity(CASE, KINDS)
+    files = {
+        label.split(",")[0]: file.make()
+        for label, file in affinity_exports(CASE, AffinitySettings(), affinity, (7, 5)).files.items()
+    }
     table = pd.read_csv(io.BytesIO(files["CSV"]))
     np.testing.assert_allclose(table.groupby("kind").weight.sum(), 1, atol=1e-5)
     picked = table[(table.kind == "vv") & table.row.notna()].weight.to_numpy().reshape(14, 14)

@@ -16,10 +16,11 @@ from analysis.flips import examine
 from dashboard import services
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures
-from dashboard.panels import flip_results as results
-from dashboard.panels.flip import lens_caption, map_cells
-from dashboard.panels.flip_exports import flip_exports, python_flip, with_custom
-from dashboard.panels.flip_region import MAX_CORNERS, drawn_region
+from dashboard.pages.flip import results
+from dashboard.pages.flip.body import lens_caption, map_cells
+from dashboard.pages.flip.exports import flip_exports, python_flip, with_custom
+from dashboard.pages.flip.region import MAX_CORNERS, drawn_region
+from dashboard.pages.flip.settings import FlipSettings
 from data.samples import load_sample
 from surgery import Method
 from tests.dashboard.conftest import carried_out, component_data, error_texts
@@ -27,6 +28,7 @@ from tests.dashboard.conftest import carried_out, component_data, error_texts
 SCENE = load_sample("toy-2")
 PHRASE = next(iter(SCENE.masks))
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{PHRASE}")
+SHOWN = FlipSettings(ablate=True)
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +148,15 @@ def test_removals_are_kept_and_agree_with_examine(report) -> None:
 
 def test_the_maps_of_a_component_and_without_it() -> None:
     part = Component("mlp", 2)
-    case = replace(CASE, ablate=True, method_a="gem", **results.choice_of(part))
+    case = replace(CASE, method_a="gem", **results.choice_of(part))
     found = results.flip_report(case)
-    cells = map_cells(case, found, part)
+    cells = map_cells(case, SHOWN, found, part)
     assert [cell.title for cell in cells] == ["CLIP", "what m2 adds", "CLIP without m2", "GEM"]
     assert "contrast" in cells[2].note and "AUC" in cells[2].note
     assert not np.allclose(cells[0].values, cells[2].values)
     whole = sum(results.term_map(found.blame, other) for other in found.blame.components)
     np.testing.assert_allclose(whole, cells[0].values, atol=1e-4)
-    embedding = map_cells(case, found, Component("embedding"))
+    embedding = map_cells(case, SHOWN, found, Component("embedding"))
     assert len(embedding) == 3  # the embedding cannot be removed
 
 
@@ -189,7 +191,7 @@ def test_the_regions_own_phrase_is_examined_first() -> None:
 
 
 def test_the_page_gives_a_verdict(open_app) -> None:
-    app = open_app(replace(CASE, component="m2", layer=2, ablate=True), page="flip")
+    app = open_app(replace(CASE, component="m2", layer=2), SHOWN, page="flip")
     assert not app.exception and not app.error
     texts = [element.value.replace("\\", "") for element in app.markdown]
     heading = texts.index("#### Not flipped, but AUC and contrast disagree")
@@ -236,7 +238,7 @@ def test_a_region_that_is_not_there_leaves_the_picture_to_draw_on(open_app) -> N
 
 def test_a_resnet_is_examined_without_lens_and_mlp(open_app) -> None:
     case = Case(model="RN50", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
-    app = open_app(replace(case, layer=0, head=1, ablate=True), page="flip")
+    app = open_app(replace(case, layer=0, head=1), SHOWN, page="flip")
     assert not app.exception and not app.error
     figure = json.loads(app.get("plotly_chart")[2].proto.spec)
     assert "no logit lens" in figure["layout"]["annotations"][0]["text"]
@@ -244,9 +246,9 @@ def test_a_resnet_is_examined_without_lens_and_mlp(open_app) -> None:
 
 def test_the_lines_give_the_numbers_of_the_page() -> None:
     part = Component("head", 3, 1)
-    case = replace(CASE, ablate=True, **results.choice_of(part))
+    case = replace(CASE, **results.choice_of(part))
     report, found = results.flip_report(case), {}
-    exec(python_flip(case, part), found)
+    exec(python_flip(case, SHOWN, part), found)
     assert found["report"].contrast == pytest.approx(with_custom(case, report).contrast, abs=1e-4)
     assert not found["report"].interventions
     np.testing.assert_allclose(found["adds"], results.term_map(report.blame, part), atol=1e-5)
@@ -255,7 +257,7 @@ def test_the_lines_give_the_numbers_of_the_page() -> None:
 
 def test_every_file_can_be_read() -> None:
     report = results.flip_report(CASE)
-    files = {label: file.make() for label, file in flip_exports(CASE, report, Component("mlp", 2)).files.items()}
+    files = {label: file.make() for label, file in flip_exports(CASE, SHOWN, report, Component("mlp", 2)).files.items()}
     assert Image.open(io.BytesIO(files["PNG, the maps"])).width > 500
     arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
     np.testing.assert_allclose(arrays["terms"].sum(axis=0), arrays["map_clip"], atol=1e-4)

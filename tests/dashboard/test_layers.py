@@ -14,10 +14,11 @@ from analysis.sweep import NO_RESIDUAL, alpha_axis, summarise
 from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.layers import SweepPoint, alpha_position, plot_alpha_sweep, plot_entropy, plot_streams
-from dashboard.panels import layers_results as results
-from dashboard.panels.layers import outlier_count, outlier_table, picked_anywhere
-from dashboard.panels.layers_exports import layers_exports, layers_table, python_layers
-from dashboard.panels.layers_sweep import picked_scales
+from dashboard.pages.layers import results
+from dashboard.pages.layers.body import outlier_count, outlier_table, picked_anywhere
+from dashboard.pages.layers.exports import layers_exports, layers_table, python_layers
+from dashboard.pages.layers.settings import LayersSettings
+from dashboard.pages.layers.sweep import picked_scales
 from data.samples import load_sample
 from surgery import Method
 from tests.dashboard.conftest import carried_out, component_data
@@ -175,7 +176,8 @@ def test_the_lines_give_the_numbers_of_the_page() -> None:
 
 def test_every_file_can_be_read() -> None:
     measures = results.layer_measures(CASE)
-    files = {label: file.make() for label, file in layers_exports(CASE, measures, alpha_table(CASE)).files.items()}
+    made = layers_exports(CASE, LayersSettings(), measures, alpha_table(CASE))
+    files = {label: file.make() for label, file in made.files.items()}
     assert Image.open(io.BytesIO(files["PNG, norms and cosines"])).width > 500
     arrays = np.load(io.BytesIO(files["NPZ, all arrays"]))
     np.testing.assert_array_equal(arrays["norm_mlp"], measures.norms.mlp[:, 0])

@@ -11,9 +11,12 @@ from PIL import Image
 
 from dashboard import services
 from dashboard.case import Case, pin_of
-from dashboard.panels.map_exports import maps_exports
-from dashboard.panels.maps import region_note, take_event
-from dashboard.panels.shelf import shelf_cells
+from dashboard.pages.maps.body import take_event
+from dashboard.pages.maps.exports import maps_exports
+from dashboard.pages.maps.settings import MapsSettings
+from dashboard.pages.maps.shelf import shelf_cells
+from dashboard.panels.notes import region_note
+from dashboard.settings import View
 from data.samples import load_sample
 from surgery import METHODS, Method, class_probabilities, dense_features, load_model, similarity
 from tests.dashboard.conftest import component_data, error_texts
@@ -30,7 +33,7 @@ def test_a_newcomer_sees_all_methods_on_a_made_scene(open_app) -> None:
     app = open_app()
     assert not app.exception and not app.error
     rows = map_view(app)["rows"]
-    case = app.session_state["case"]
+    case = app.session_state["view"].case
     assert [row["title"] for row in rows] == [f"“{prompt}”" for prompt in case.prompts]
     assert [cell["title"] for cell in rows[0]["cells"]][:3] == ["CLIP", "MaskCLIP", "CLIP Surgery"]
     assert all("AUC" in cell["note"] for cell in rows[0]["cells"])
@@ -75,14 +78,12 @@ def test_the_address_opens_the_same_view(open_app) -> None:
         methods=("gem", "custom"),
         custom=Method("kk", 2, 0.5, 2.0, True),
         feature_surgery=True,
-        difference=True,
-        threshold=0.05,
-        points=True,
         patch=(3, 4),
     )
-    app = open_app(case)
+    own = MapsSettings(difference=True, threshold=0.05, points=True)
+    app = open_app(case, own)
     assert not app.exception and not app.error
-    assert app.session_state["case"] == case
+    assert app.session_state["view"] == View(case, (own,))
     sent = map_view(app)
     assert (sent["patch"], sent["threshold"], sent["unit"]) == ([3, 4], 0.05, "cosine similarity after feature surgery")
     assert [cell["title"] for cell in sent["rows"][0]["cells"]] == ["GEM", "custom", "CLIP Surgery − CLIP"]
@@ -95,7 +96,7 @@ def test_no_prompt_says_what_to_do(open_app) -> None:
     assert "Expected prompts to hold at least one text" in error_texts(app)
     assert "Type at least one prompt" in error_texts(app)
     app.text_area[0].set_value("grass").run()
-    assert not app.error and app.session_state["case"].prompts == ("grass",)
+    assert not app.error and app.session_state["view"].case.prompts == ("grass",)
 
 
 def test_an_empty_prompt_keeps_the_view_and_what_was_typed(open_app) -> None:
@@ -103,7 +104,7 @@ def test_an_empty_prompt_keeps_the_view_and_what_was_typed(open_app) -> None:
     app.text_area[0].set_value("a cat,, grass").run()
     assert "Expected every prompt to be non-empty text" in error_texts(app)
     assert app.text_area[0].value == "a cat,, grass"
-    assert app.session_state["case"].prompts == CASE.prompts
+    assert app.session_state["view"].case.prompts == CASE.prompts
 
 
 def test_a_long_prompt_says_that_it_was_cut(open_app) -> None:
@@ -157,13 +158,13 @@ def test_a_broken_upload_says_so_and_keeps_the_view(open_app, content: bytes) ->
     app = open_app(CASE)
     app.file_uploader[0].set_value(("broken.png", content, "image/png")).run()
     assert "broken.png" in error_texts(app) and "Choose another file" in error_texts(app)
-    assert app.session_state["case"].image == "toy-2" and not app.exception
+    assert app.session_state["view"].case.image == "toy-2" and not app.exception
 
 
 def test_an_uploaded_mask_becomes_the_region(open_app) -> None:
     app = open_app(CASE)
     app.file_uploader[1].set_value(("mask.png", white_square(92), "image/png")).run()
-    assert app.session_state["case"].region.startswith("mask:") and not app.error and not app.exception
+    assert app.session_state["view"].case.region.startswith("mask:") and not app.error and not app.exception
     app.file_uploader[1].set_value(("small.png", white_square(30), "image/png")).run()
     assert "Expected mask to be of the image's size (224, 224), but got (100, 100)" in error_texts(app)
 
@@ -201,14 +202,15 @@ def test_a_method_that_does_not_fit_says_so_in_its_own_place(open_app) -> None:
 def test_the_clear_button_of_the_case_line(open_app) -> None:
     app = open_app(CASE)
     app.button(key="clear region").click().run()
-    assert app.session_state["case"].region == ""
+    assert app.session_state["view"].case.region == ""
     assert map_view(app)["rows"][0]["cells"][0]["note"].startswith("mean")
 
 
 def test_events_change_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     changes: list[dict] = []
-    monkeypatch.setattr("dashboard.panels.maps.state.case", lambda: CASE)
-    monkeypatch.setattr("dashboard.panels.maps.state.update", lambda **change: changes.append(change))
+    monkeypatch.setattr("dashboard.pages.maps.body.state.case", lambda: CASE)
+    monkeypatch.setattr("dashboard.pages.maps.body.state.update", lambda **change: changes.append(change))
+    monkeypatch.setattr("dashboard.pages.maps.body.state.adjust", lambda _kind, **change: changes.append(change))
     take_event({"type": "patch", "row": 1, "column": 2}, grid=(14, 14))
     take_event({"type": "threshold", "value": 0.25}, grid=(14, 14))
     take_event({"type": "action", "row": 0, "column": 7}, grid=(14, 14))
@@ -238,7 +240,7 @@ def test_a_note_without_region_is_the_mean() -> None:
 def test_every_download_holds_the_numbers() -> None:
     maps = {name: services.maps(CASE, name) for name in ("clip", "gem")}
     region = services.region(CASE)
-    made = {label: file.make() for label, file in maps_exports(CASE, maps, region).files.items()}
+    made = {label: file.make() for label, file in maps_exports(CASE, MapsSettings(), maps, region).files.items()}
     table = pd.read_csv(io.BytesIO(made["CSV, a row a patch"]))
     prompt, method = CASE.prompts[1], "gem"
     picked = table[(table.method == method) & (table.prompt == prompt)].sort_values(["row", "column"]).value

@@ -22,9 +22,10 @@ from dashboard.figures.redundancy import (
     plot_effect,
     plot_weights,
 )
-from dashboard.panels import redundancy as panel
-from dashboard.panels import redundancy_results as results
-from dashboard.panels.redundancy_exports import python_redundancy, redundancy_exports
+from dashboard.pages.redundancy import body as panel
+from dashboard.pages.redundancy import results
+from dashboard.pages.redundancy.exports import python_redundancy, redundancy_exports
+from dashboard.pages.redundancy.settings import RedundancySettings
 from data.samples import load_sample
 from surgery import METHODS, encode_dense, feature_surgery, load_model
 from tests.dashboard.conftest import component_data, error_texts
@@ -61,7 +62,7 @@ def test_a_struck_label_gives_a_third_row_without_it(open_app) -> None:
     app = open_app(CASE, page="redundancy")
     pills = next(pills for pills in app.get("button_group") if "Strike" in pills.label)
     pills.set_value(struck).run()
-    assert app.session_state["case"].struck == struck
+    assert app.session_state["view"].of(RedundancySettings).struck == struck
     cells = views(app)[2]["rows"][2]["cells"]
     assert [cell["error"] for cell in cells] == ["", "struck out", "", ""]
     model = load_model("toy")
@@ -75,7 +76,7 @@ def test_labels_are_edited_in_place(open_app) -> None:
     app = open_app(CASE, page="redundancy")
     box = app.multiselect[0]
     box.set_value([*CASE.prompts[:2], "a blue ring"]).run()
-    assert app.session_state["case"].prompts == (*CASE.prompts[:2], "a blue ring")
+    assert app.session_state["view"].case.prompts == (*CASE.prompts[:2], "a blue ring")
     assert not app.exception and len(views(app)[2]["rows"][0]["cells"]) == 3
     assert app.text_area[0].value == ", ".join((*CASE.prompts[:2], "a blue ring"))
 
@@ -86,14 +87,14 @@ def test_labels_are_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_label_is_compared_with_the_empty_text_and_the_page_says_so(open_app) -> None:
-    app = open_app(Case(image="toy-1", prompts=("sand",), struck="sand"), page="redundancy")
+    app = open_app(Case(image="toy-1", prompts=("sand",)), RedundancySettings("sand"), page="redundancy")
     assert not app.exception and not app.error
     assert "empty text" in " ".join(info.value for info in app.info)
     assert len(views(app)[2]["rows"]) == 2
 
 
 def test_two_labels_say_that_a_third_is_needed_and_one_can_be_struck(open_app) -> None:
-    app = open_app(Case(image="toy-1", prompts=("sand", "grass"), struck="grass"), page="redundancy")
+    app = open_app(Case(image="toy-1", prompts=("sand", "grass")), RedundancySettings("grass"), page="redundancy")
     assert not app.exception and not app.error
     assert "until there are 3" in " ".join(info.value for info in app.info)
     assert any("empty text" in caption.value for caption in app.caption)
@@ -104,7 +105,7 @@ def test_no_label_says_what_to_do_and_labels_can_be_added(open_app) -> None:
     app = open_app(Case(image="toy-1", patch=(1, 1)), page="redundancy")
     assert "Expected prompts to hold at least one text" in error_texts(app)
     app.multiselect[0].set_value(["sand", "grass"]).run()
-    assert not app.error and app.session_state["case"].prompts == ("sand", "grass")
+    assert not app.error and app.session_state["view"].case.prompts == ("sand", "grass")
 
 
 def test_the_chosen_patch_has_its_share_in_words(open_app) -> None:
@@ -115,10 +116,11 @@ def test_the_chosen_patch_has_its_share_in_words(open_app) -> None:
 
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """What callbacks write into the case."""
+    """What callbacks write into case and settings."""
     found: list[dict] = []
     monkeypatch.setattr(panel.state, "update", lambda **change: found.append(change))
-    monkeypatch.setattr(panel.state, "case", lambda: Case(struck="b"))
+    monkeypatch.setattr(panel.state, "adjust", lambda _kind, **change: found.append(change))
+    monkeypatch.setattr(panel.state, "settings", lambda _kind: RedundancySettings("b"))
     return found
 
 
@@ -213,7 +215,10 @@ def test_the_lines_run_and_give_the_numbers_of_the_page(prompts: tuple[str, ...]
 
 def test_every_download_holds_the_numbers() -> None:
     found, effect = results.redundancy(CASE), results.effect(CASE)
-    made = {label.split(",")[0]: file.make() for label, file in redundancy_exports(CASE, found, effect).files.items()}
+    made = {
+        label.split(",")[0]: file.make()
+        for label, file in redundancy_exports(CASE, RedundancySettings(), found, effect).files.items()
+    }
     table = pd.read_csv(io.BytesIO(made["CSV"]))
     np.testing.assert_allclose(table.weight, found.weights[0], rtol=1e-5)
     np.testing.assert_allclose(table[f"mean change of {CASE.prompts[0]}"], effect.mean_change[0, :, 0], rtol=1e-4)

@@ -15,15 +15,20 @@ from analysis import contrast, flip_auc
 from analysis.decomposition import Component
 from dashboard import services, snippets, state
 from dashboard.case import UPLOAD, Case, is_judged
-from dashboard.panels import affinity_results, flip_results
-from dashboard.panels.affinity_exports import python_affinity
-from dashboard.panels.flip_exports import python_flip
-from dashboard.panels.layers_exports import python_layers
-from dashboard.panels.redundancy_exports import python_redundancy
-from dashboard.panels.space_exports import python_space
-from dashboard.panels.space_results import layout, projection_of
-from dashboard.panels.words_exports import python_words
-from dashboard.snippets import merge_imports, python_case, python_maps
+from dashboard.pages.affinity import results as affinity_results
+from dashboard.pages.affinity.exports import python_affinity
+from dashboard.pages.affinity.settings import AffinitySettings
+from dashboard.pages.flip import results as flip_results
+from dashboard.pages.flip.exports import python_flip
+from dashboard.pages.flip.settings import FlipSettings
+from dashboard.pages.layers.exports import python_layers
+from dashboard.pages.maps.snippet import python_maps
+from dashboard.pages.redundancy.exports import python_redundancy
+from dashboard.pages.space.exports import python_space
+from dashboard.pages.space.results import layout, projection_of
+from dashboard.pages.space.settings import SpaceSettings
+from dashboard.pages.words.exports import python_words
+from dashboard.snippets import merge_imports, python_case
 from data.images import LoadedImage
 from data.samples import load_sample
 from surgery import METHODS, Method
@@ -44,23 +49,24 @@ MAPS = {
     "random weights": Case(model="ViT-S-32-alt", weights="random", image="toy-1", prompts=("grass", "sand")),
     "polygon": Case(image="toy-1", prompts=("grass",), methods=("clip",), region="polygon:10,20,120,20,120,160"),
 }
-CHOSEN = replace(MAPS["default"], ablate=True, patch=(3, 4), layer=2, head=1)
+HIDDEN, SHOWN = FlipSettings(), FlipSettings(ablate=True)
+CHOSEN = replace(MAPS["default"], patch=(3, 4), layer=2, head=1)
 
 
-def python_space_of(case: Case) -> str:
-    return python_space(case, layout(case, carried_out(projection_of(case))))
+def python_space_of(case: Case, own: SpaceSettings) -> str:
+    return python_space(case, own, layout(case, own, carried_out(projection_of(case, own))))
 
 
 def python_affinity_of(case: Case) -> str:
-    return python_affinity(case, affinity_results.affinity(case), (7, 5))
+    return python_affinity(case, affinity_results.affinity(case, AffinitySettings().kinds), (7, 5))
 
 
 PAGES: dict[str, Callable[[], str]] = {
     **{f"maps, {name}": lambda case=case: python_maps(case) for name, case in MAPS.items()},
-    "flip": lambda: python_flip(BOX, None),
-    "flip, removals": lambda: python_flip(BOX, None, removals=True),
-    "flip, ablated": lambda: python_flip(CHOSEN, Component("head", 2, 1)),
-    "flip, an embedding": lambda: python_flip(CHOSEN, Component("embedding")),
+    "flip": lambda: python_flip(BOX, HIDDEN, None),
+    "flip, removals": lambda: python_flip(BOX, HIDDEN, None, removals=True),
+    "flip, ablated": lambda: python_flip(CHOSEN, SHOWN, Component("head", 2, 1)),
+    "flip, an embedding": lambda: python_flip(CHOSEN, SHOWN, Component("embedding")),
     "layers": lambda: python_layers(CHOSEN),
     "layers, another interpolation": lambda: python_layers(replace(CHOSEN, custom=METHODS["clip_surgery"])),
     "layers, no region": lambda: python_layers(MAPS["custom"]),
@@ -71,13 +77,13 @@ PAGES: dict[str, Callable[[], str]] = {
     "redundancy, custom": lambda: python_redundancy(replace(CHOSEN, method_a="custom")),
     "redundancy, two labels": lambda: python_redundancy(replace(CHOSEN, prompts=("grass", "sand"))),
     "redundancy, one label": lambda: python_redundancy(BOX),
-    "words": lambda: python_words(BOX, "a red flower on grass", gradients=True),
-    "words, a patch": lambda: python_words(CHOSEN, SCENE.caption, gradients=False),
-    "words, tokens": lambda: python_words(replace(BOX, measure="tokens"), SCENE.caption, gradients=False),
-    "words, tokens of a patch": lambda: python_words(replace(CHOSEN, measure="cosine"), SCENE.caption, gradients=False),
-    "space": lambda: python_space_of(CHOSEN),
-    "space, methods": lambda: python_space_of(replace(BOX, tokens_of="method", overlay=("custom", "gem"))),
-    "space, all blocks": lambda: python_space_of(replace(BOX, tokens_of="all_blocks")),
+    "words": lambda: python_words(BOX, "left_out", "a red flower on grass", gradients=True),
+    "words, a patch": lambda: python_words(CHOSEN, "left_out", SCENE.caption, gradients=False),
+    "words, tokens": lambda: python_words(BOX, "tokens", SCENE.caption, gradients=False),
+    "words, tokens of a patch": lambda: python_words(CHOSEN, "cosine", SCENE.caption, gradients=False),
+    "space": lambda: python_space_of(CHOSEN, SpaceSettings()),
+    "space, methods": lambda: python_space_of(BOX, SpaceSettings("method", ("custom", "gem"))),
+    "space, all blocks": lambda: python_space_of(BOX, SpaceSettings("all_blocks")),
 }
 
 
@@ -196,7 +202,7 @@ def test_methods_without_meaning_for_the_model_are_left_out(open_app) -> None:
 
 def test_the_flip_page_hands_out_custom_and_removals(open_app) -> None:
     case = replace(CHOSEN, component="a2.h1")
-    app: AppTest = open_app(case, page="flip")
+    app: AppTest = open_app(case, SHOWN, page="flip")
     (code,) = [code.value for code in app.code if "load_model" in code.value]
     found, printed = run(code)
     report = flip_results.flip_report(case)
@@ -211,4 +217,4 @@ def test_the_flip_page_hands_out_custom_and_removals(open_app) -> None:
 
 def test_the_page_shows_the_lines(open_app) -> None:
     app: AppTest = open_app(MAPS["default"])
-    assert python_maps(app.session_state["case"]).strip() in [code.value.strip() for code in app.code]
+    assert python_maps(app.session_state["view"].case).strip() in [code.value.strip() for code in app.code]

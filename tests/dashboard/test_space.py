@@ -21,9 +21,10 @@ from dashboard.figures.space import (
     plot_space,
     plot_space_frames,
 )
-from dashboard.panels import space
-from dashboard.panels.space_exports import python_space, space_exports, space_table
-from dashboard.panels.space_results import layout, nearest_prompt, projection_of, source_names
+from dashboard.pages.space import body as space
+from dashboard.pages.space.exports import python_space, space_exports, space_table
+from dashboard.pages.space.results import layout, nearest_prompt, projection_of, source_names
+from dashboard.pages.space.settings import SpaceSettings
 from data.samples import load_sample
 from tests.dashboard.conftest import carried_out, error_texts
 
@@ -31,8 +32,8 @@ SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
 
 
-def laid_out(case: Case) -> Layout:
-    return layout(case, carried_out(projection_of(case)))
+def laid_out(case: Case, own: SpaceSettings) -> Layout:
+    return layout(case, own, carried_out(projection_of(case, own)))
 
 
 def small(prompts: tuple[str, ...] = ("a", "b")) -> Layout:
@@ -51,10 +52,10 @@ def small(prompts: tuple[str, ...] = ("a", "b")) -> Layout:
 
 
 def test_sources_follow_block_method_and_overlay() -> None:
-    assert source_names(Case(), 6) == ("6",)
-    assert source_names(Case(layer=2, overlay=("0", "2", "gem", "9")), 6) == ("3", "1")
-    assert source_names(Case(tokens_of="method", method_a="gem", overlay=("0", "clip", "gem")), 6) == ("gem", "clip")
-    assert source_names(Case(tokens_of="all_blocks"), 2) == ("0", "1", "2")
+    assert source_names(Case(), SpaceSettings(), 6) == ("6",)
+    assert source_names(Case(layer=2), SpaceSettings(overlay=("0", "2", "gem", "9")), 6) == ("3", "1")
+    assert source_names(Case(method_a="gem"), SpaceSettings("method", ("0", "clip", "gem")), 6) == ("gem", "clip")
+    assert source_names(Case(), SpaceSettings("all_blocks"), 2) == ("0", "1", "2")
 
 
 def test_the_last_stream_is_named_as_the_clip_map_is() -> None:
@@ -64,7 +65,7 @@ def test_the_last_stream_is_named_as_the_clip_map_is() -> None:
 
 
 def test_blocks_are_laid_out_together_and_named() -> None:
-    found = laid_out(replace(CASE, layer=3, overlay=("1",)))
+    found = laid_out(replace(CASE, layer=3), SpaceSettings(overlay=("1",)))
     assert found.coordinates.shape == (2, 196, 2) and found.sources == ("after block 3", "after block 1")
     np.testing.assert_allclose(found.coordinates.reshape(-1, 2).mean(axis=0), 0, atol=1e-5)
     assert 1 >= found.explained[0] >= found.explained[1] > 0
@@ -119,7 +120,7 @@ def test_names_are_escaped() -> None:
 )
 def test_a_drag_lights_patches_of_any_source(monkeypatch, selection: dict, expected: dict) -> None:
     changes: dict = {}
-    monkeypatch.setattr(state, "update", changes.update)
+    monkeypatch.setattr(state, "adjust", lambda _kind, **change: changes.update(change))
     points = [{"curve_number": 0, "point_index": index} for index in (7, 1, 3)] + [
         {"curve_number": 1, "point_index": 0}
     ]
@@ -142,18 +143,18 @@ def test_lit_patches_in_words() -> None:
 
 
 def test_only_colours_that_are_known_are_offered() -> None:
-    assert space.offered_colours(CASE) == ("region", "nearest", "source")
-    assert space.offered_colours(replace(CASE, region="", tokens_of="all_blocks")) == ("nearest",)
-    assert space.offered_colours(Case(tokens_of="all_blocks")) == ("source",)
+    assert space.offered_colours(CASE, SpaceSettings()) == ("region", "nearest", "source")
+    assert space.offered_colours(replace(CASE, region=""), SpaceSettings("all_blocks")) == ("nearest",)
+    assert space.offered_colours(Case(), SpaceSettings("all_blocks")) == ("source",)
 
 
 def test_files_hold_the_points() -> None:
-    case = replace(CASE, lit=(0, 5), patch=(1, 1))
-    found = laid_out(case)
-    table = pd.read_csv(io.StringIO(space_table(case, found).to_csv(index=False)))
+    case, own = replace(CASE, patch=(1, 1)), SpaceSettings(lit=(0, 5))
+    found = laid_out(case, own)
+    table = pd.read_csv(io.StringIO(space_table(own, found).to_csv(index=False)))
     assert table[table.lit].index.tolist() == [0, 5]
     np.testing.assert_allclose(table[["x", "y"]], found.coordinates[0], atol=1e-5)
-    files = space_exports(case, found, "region").files
+    files = space_exports(case, own, found, "region").files
     assert Image.open(io.BytesIO(files["PNG"].make())).format == "PNG"
     assert np.load(io.BytesIO(files["NPZ, all arrays"].make()))["lit"].tolist() == [0, 5]
     assert json.loads(files["JSON, settings"].make())["projection"] == "pca"
@@ -161,24 +162,24 @@ def test_files_hold_the_points() -> None:
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("case", "own"),
     [
-        CASE,
-        replace(CASE, tokens_of="method"),
-        replace(CASE, tokens_of="method", size=160, overlay=("gem", "custom")),
-        replace(CASE, tokens_of="all_blocks"),
+        (CASE, SpaceSettings()),
+        (CASE, SpaceSettings("method")),
+        (replace(CASE, size=160), SpaceSettings("method", ("gem", "custom"))),
+        (CASE, SpaceSettings("all_blocks")),
     ],
 )
-def test_the_lines_run_and_give_the_points_of_the_page(case: Case) -> None:
+def test_the_lines_run_and_give_the_points_of_the_page(case: Case, own: SpaceSettings) -> None:
     found: dict = {}
-    shown = laid_out(case)
-    exec(python_space(case, shown), found)
+    shown = laid_out(case, own)
+    exec(python_space(case, own, shown), found)
     points = found["projection"].coordinates.reshape(shown.coordinates.shape)
     np.testing.assert_allclose(np.abs(points), np.abs(shown.coordinates), atol=1e-4)
 
 
 def test_the_page_opens_for_every_kind_of_tokens(open_app) -> None:
     for tokens in ("block", "method", "all_blocks"):
-        app = open_app(replace(CASE, tokens_of=tokens, colour="nearest", lit=(3, 4)), page="space")
+        app = open_app(CASE, SpaceSettings(tokens, colour="nearest", lit=(3, 4)), page="space")
         assert not app.exception and not error_texts(app)
         assert any("2 patches lit" in text.value.replace("\\", "") for text in app.markdown)

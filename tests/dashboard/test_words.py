@@ -13,11 +13,12 @@ from analysis import leave_one_word_out
 from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.words import MATRIX_CURVE, patch_order, plot_word_bars, plot_word_matrix
-from dashboard.panels import words_results
-from dashboard.panels.words import gradients_note
-from dashboard.panels.words_exports import python_words, words_json, words_npz, words_png, words_table
-from dashboard.panels.words_line import shade_limit, words_payload
-from dashboard.panels.words_results import chosen_unit, gradients_of, unit_answers, word_values
+from dashboard.pages.words import results as words_results
+from dashboard.pages.words.body import gradients_note
+from dashboard.pages.words.exports import python_words, words_json, words_npz, words_png, words_table
+from dashboard.pages.words.line import shade_limit, words_payload
+from dashboard.pages.words.results import chosen_unit, gradients_of, unit_answers, word_values
+from dashboard.pages.words.settings import WordsSettings
 from data.samples import load_sample
 from surgery import METHODS, dense_features, load_model
 from tests.dashboard.conftest import carried_out, component_data, error_texts
@@ -117,7 +118,7 @@ def test_files_hold_the_numbers_of_the_page() -> None:
     assert second.value.item() == pytest.approx(float(values.patches[3, 4, 2]), abs=1e-6)
     arrays = np.load(io.BytesIO(words_npz(values, values, gradients)))
     np.testing.assert_array_equal(arrays["gradients"], gradients.words)
-    content = json.loads(words_json(CASE, values, values, gradients))
+    content = json.loads(words_json(CASE, WordsSettings(), values, values, gradients))
     assert content["units"][0]["integrated gradients"] is None
     assert content["units"][1]["integrated gradients"] == pytest.approx(float(gradients.words[0]))
     assert Image.open(io.BytesIO(words_png(CASE, values, SCENE.image.rgb))).format == "PNG"
@@ -126,9 +127,9 @@ def test_files_hold_the_numbers_of_the_page() -> None:
 @pytest.mark.parametrize("place", [{}, {"patch": (3, 4), "size": 160}], ids=["image", "patch of another size"])
 @pytest.mark.parametrize("measure", ["left_out", "tokens", "cosine"])
 def test_the_lines_run_and_give_the_numbers_of_the_page(measure: str, place: dict) -> None:
-    case = Case(image="toy-2", measure=measure, **place)
+    case = Case(image="toy-2", **place)
     values, found = word_values(case, measure), {}
-    exec(python_words(case, SCENE.caption, gradients=True), found)
+    exec(python_words(case, measure, SCENE.caption, gradients=True), found)
     shown = found["found"].patch_drop if measure == "left_out" else found["found"].patches
     if measure == "left_out":
         np.testing.assert_allclose(shown[0], values.patches[..., 1:-1], atol=1e-5)
@@ -147,8 +148,8 @@ def test_a_model_without_token_features_says_so_and_leaves_one_out(open_app, mon
     def refuse(_model: object) -> None:
         raise ValueError("Expected the text tower of this model to be causal")
 
-    monkeypatch.setattr("dashboard.panels.words_results.token_tower", refuse)
-    app = open_app(Case(image="toy-2", measure="cosine"), page="words")
+    monkeypatch.setattr("dashboard.pages.words.results.token_tower", refuse)
+    app = open_app(Case(image="toy-2"), WordsSettings("cosine"), page="words")
     assert not app.exception and not error_texts(app)
     assert "to be causal" in app.info[0].value.replace("\\", "") and "leave one out" in app.info[0].value
     assert not component_data(app, "clip_theatre_words")
@@ -157,7 +158,7 @@ def test_a_model_without_token_features_says_so_and_leaves_one_out(open_app, mon
 
 
 def test_no_caption_asks_for_one(open_app, monkeypatch) -> None:
-    monkeypatch.setattr("dashboard.panels.words.caption_of", lambda case: "")
+    monkeypatch.setattr("dashboard.pages.words.body.caption_of", lambda case: "")
     app = open_app(Case(image="toy-2"), page="words")
     assert not app.exception and "Type a sentence" in app.info[0].value
 
@@ -166,7 +167,9 @@ def test_typing_the_samples_own_caption_keeps_the_address_short(open_app) -> Non
     app = open_app(Case(image="toy-2", word=3), page="words")
     box = next(field for field in app.text_input if field.label == "Caption")
     box.set_value("grass  with\ta circle").run()
-    assert app.session_state["case"].caption == "grass with a circle" and app.session_state["case"].word is None
+    assert (
+        app.session_state["view"].case.caption == "grass with a circle" and app.session_state["view"].case.word is None
+    )
     box = next(field for field in app.text_input if field.label == "Caption")
     box.set_value(SCENE.caption).run()
-    assert app.session_state["case"].caption == "" and services.sample(CASE).caption == SCENE.caption
+    assert app.session_state["view"].case.caption == "" and services.sample(CASE).caption == SCENE.caption

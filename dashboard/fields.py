@@ -1,0 +1,134 @@
+"""How single values stand in the address: written as strings, read back, nonsense refused. Pure.
+
+    FIELDS = {"ablate": switch("ablate"), "scale": text("scale", choice("signed", "minmax"))}
+
+The rows of `dashboard.address.FIELDS` and of every page's settings are made of these.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dashboard.case import CUSTOM
+from surgery import METHODS
+
+MAX_TEXT = 2000
+MAX_PATCHES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How one value stands in the address.
+
+    Attributes:
+        name: the query parameter; of a page's settings without the page's prefix.
+        write: value -> strings, one per repetition of the parameter.
+        read: those strings -> value; raises ValueError.
+    """
+
+    name: str
+    write: Callable[[Any], list[str]]
+    read: Callable[[Sequence[str]], Any]
+
+
+def single(name: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Field:
+    """A value that is one string."""
+    return Field(name, lambda value: [write(value)], lambda values: read(values[-1]))
+
+
+def optional(name: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Field:
+    """A value that may be None, which is left out."""
+    return Field(name, lambda value: [] if value is None else [write(value)], lambda values: read(values[-1]))
+
+
+def text(name: str, read: Callable[[str], str] | None = None) -> Field:
+    """A string, as it is or one of some."""
+    return single(name, read or read_text)
+
+
+def switch(name: str) -> Field:
+    """True or False, as 1 or 0."""
+    return single(name, read_flag, lambda value: str(int(value)))
+
+
+def listed(name: str, read: Callable[[str], Any]) -> Field:
+    """A tuple of different strings in one parameter, between commas."""
+
+    def read_all(value: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(read(part) for part in value.split(",") if part))
+
+    return single(name, read_all, ",".join)
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    """A reader of one of some strings."""
+
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"Expected one of {', '.join(choices)}, but got {value!r}")
+        return value
+
+    return read
+
+
+read_method_name = choice(*METHODS, CUSTOM)
+
+
+def read_text(value: str) -> str:
+    """A printable text of at most `MAX_TEXT` characters."""
+    if len(value) > MAX_TEXT or not value.isprintable():
+        raise ValueError(f"Expected at most {MAX_TEXT} printable characters, but got {value[:20]!r}")
+    return value
+
+
+def read_natural(value: str) -> int:
+    """A whole number from 0."""
+    number = int(value)
+    if number < 0:
+        raise ValueError(f"Expected a whole number from 0, but got {number}")
+    return number
+
+
+def read_number(value: str) -> float:
+    """A finite number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"Expected a finite number, but got {value}")
+    return number
+
+
+def read_flag(value: str) -> bool:
+    """0 or 1."""
+    return choice("0", "1")(value) == "1"
+
+
+def write_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, those in a row as one range.
+
+    >>> write_ranges((3, 4, 5, 9))
+    '3-5,9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def read_ranges(value: str) -> tuple[int, ...]:
+    """The inverse of `write_ranges`.
+
+    Raises:
+        ValueError: no natural numbers, or one of `MAX_PATCHES` or above.
+    """
+    numbers: set[int] = set()
+    for run in value.split(","):
+        first, dash, last = run.partition("-")
+        end = read_natural(last if dash else first)
+        if end >= MAX_PATCHES:
+            raise ValueError(f"Expected patches to be below {MAX_PATCHES}, but got {end}")
+        numbers.update(range(read_natural(first), end + 1))
+    return tuple(sorted(numbers))

@@ -1,0 +1,181 @@
+"""The affinity view: the attention of the patch under the pointer, a map a kind, redrawn in the browser.
+
+All weights between the patches of one block and head are sent once; moving the pointer needs no server. A weight
+travels as the square root of its share of the largest weight of its row, in 16 bits, or in 8 where the grid is large.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from analysis.affinity import Affinity, token_index
+from analysis.regions import Region
+from dashboard.case import Patch
+from dashboard.figures.affinity import KIND_COLOURS
+from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR, kind_title
+from dashboard.panels.mapview import FOLDER, Photo, script
+
+HERE = Path(__file__).resolve().parent
+
+MAX_FINE_BYTES = 600_000
+MAX_HOVER_PATCHES = 1100
+"""On a larger grid only the rows of one patch are sent, and the maps change with a click instead."""
+
+SAMPLED_ROWS = 256
+TOP_QUANTILE = 0.999
+"""The end of the colour scale: this quantile of the weights between two different patches."""
+
+HINTS = {
+    "qk": "CLIP's own attention",
+    "vv": "CLIP Surgery (arXiv 2304.05653)",
+    "qq": "self-self attention, ClearCLIP (2407.12442)",
+    "kk": "self-self attention, NACLIP (2404.08181) without its prior",
+    "identity": "every token keeps its own value, MaskCLIP (2112.01071)",
+    "qq+kk": "mean of the two softmaxes, SCLIP (2312.01597)",
+    "kk+gaussian": "with a prior for neighbours, NACLIP (2404.08181)",
+    "gem": "self-self attention of q, k and v, smoothed and averaged, GEM (2312.00878)",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedAffinity:
+    """Attention weights as the browser gets them.
+
+    Attributes:
+        codes: base64 of (kinds, rows, patches) unsigned integers, round(levels * sqrt(weight / peak of the row)).
+        levels: the largest code, 65535 or 255.
+        peaks: base64 of (kinds, rows) float32, the largest weight of every row.
+        cls: base64 of (kinds, rows) float32, the weight on the CLS token.
+        top: the end of the colour scale.
+        single: whether the only row is that of one patch; else there is a row a patch.
+    """
+
+    codes: str
+    levels: int
+    peaks: str
+    cls: str
+    top: float
+    single: bool
+
+
+def encode_affinity(affinity: Affinity, patch: Patch | None = None) -> EncodedAffinity:
+    """Packs the rows of all patches, or of one."""
+    prefix = affinity.prefix
+    first = prefix if patch is None else token_index(patch, affinity.grid, prefix)
+    rows = affinity.weights[:, first : None if patch is None else first + 1]  # (kinds, rows, tokens)
+    between = rows[:, :, prefix:]  # (kinds, rows, patches)
+    peaks = between.max(axis=-1)
+    levels = 65535 if 2 * between.size <= MAX_FINE_BYTES else 255
+    share = between / np.where(peaks > 0, peaks, 1)[..., None]
+    codes = np.rint(levels * np.sqrt(share)).astype("<u2" if levels > 255 else "u1")
+    cls = rows[:, :, :prefix].sum(axis=-1)
+    top = scale_top(affinity.weights[:, prefix:, prefix:])
+    sent = (_base64(values) for values in (peaks.astype("<f4"), cls.astype("<f4")))
+    return EncodedAffinity(_base64(codes), levels, *sent, top, patch is not None)
+
+
+def scale_top(between: np.ndarray) -> float:
+    """The end of the shared colour scale, two digits: all but the largest weights between different patches.
+
+    Args:
+        between: (kinds, patches, patches).
+    """
+    patches = between.shape[-1]
+    rows = slice(None, None, max(1, patches // SAMPLED_ROWS))
+    apart = between[:, rows][:, ~np.eye(patches, dtype=bool)[rows]]
+    quantile = float(np.quantile(apart, TOP_QUANTILE)) if apart.size else 0.0
+    return float(f"{quantile:.2g}") if quantile > 0 else 1.0
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffinityView:
+    """Everything that is drawn.
+
+    Attributes:
+        photo: under every map.
+        affinity: of one block and head.
+        encoded: the same for the browser.
+        patch: the chosen patch.
+        example: the patch that is shown while none is chosen.
+        region: tells which weights stay inside; None for no region.
+        outline: SVG path of the region in pixels of the image.
+        ramp: one of `dashboard.pages.affinity.settings.RAMPS`.
+    """
+
+    photo: Photo
+    affinity: Affinity
+    encoded: EncodedAffinity
+    patch: Patch | None
+    example: Patch
+    region: Region | None
+    outline: str
+    ramp: str
+
+
+def payload(view: AffinityView) -> dict[str, Any]:
+    """What is sent to the browser; pure."""
+    photo, encoded = view.photo, view.encoded
+    return {
+        "photo": {"colour": photo.colour, "grey": photo.grey, "width": photo.width, "height": photo.height},
+        "grid": list(view.affinity.grid),
+        "kinds": [_kind(kind) for kind in view.affinity.kinds],
+        "codes": encoded.codes,
+        "levels": encoded.levels,
+        "peaks": encoded.peaks,
+        "cls": encoded.cls,
+        "has_cls": view.affinity.prefix > 0,
+        "sides": _base64(region_sides(view.region, view.affinity.grid)),
+        "top": encoded.top,
+        "single": encoded.single,
+        "ramp": view.ramp,
+        "patch": None if view.patch is None else list(view.patch),
+        "example": list(view.example),
+        "outline": view.outline,
+        "colours": {"positive": ",".join(map(str, POSITIVE_RGB)), "region": REGION_COLOUR},
+    }
+
+
+def _kind(kind: str) -> dict[str, str]:
+    colour = KIND_COLOURS.get(kind, NEUTRAL)
+    return {"name": kind, "title": kind_title(kind), "hint": HINTS.get(kind, ""), "colour": colour}
+
+
+def region_sides(region: Region | None, grid: tuple[int, int]) -> np.ndarray:
+    """uint8 (gh * gw,): 1 for patches of the foreground, 2 of the background, 0 of neither."""
+    if region is None:
+        return np.zeros(grid[0] * grid[1], np.uint8)
+    return (region.foreground + 2 * region.background).astype(np.uint8).ravel()
+
+
+_component = st.components.v2.component(
+    "clip_theatre_affinity",
+    html='<div class="affinity"></div>',
+    css=(HERE / "view.css").read_text(encoding="utf-8"),
+    js=script(FOLDER / "dom.js", HERE / "view.js"),
+)
+
+
+def render_affinity_view(view: AffinityView, key: str, on_event: Callable[[Mapping[str, Any]], None]) -> None:
+    """Draws the view.
+
+    Args:
+        view: what is drawn.
+        key: unique on the page.
+        on_event: gets each event of the browser, in a callback: a patch (see `events.picked_patch`) or a ramp.
+    """
+
+    def happened() -> None:
+        event = st.session_state[key].event
+        if event is not None:
+            on_event(event)
+
+    _component(key=key, data=payload(view), on_event_change=happened)

@@ -1,0 +1,139 @@
+"""What can be taken away from the Flip page: a picture, the terms, every array, the report."""
+
+import io
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from analysis.decomposition import Component
+from analysis.flip_tables import component_table
+from analysis.flips import FlipReport
+from dashboard import services
+from dashboard.case import CUSTOM, Case, describe_image, describe_model, examined_prompt, method_title
+from dashboard.overview import overview_png
+from dashboard.pages.flip.results import can_be_removed, missing_removals, read_map, term_map
+from dashboard.pages.flip.settings import FlipSettings
+from dashboard.panels.page import Exports, File
+from dashboard.snippets import Script, join, python_case, python_custom
+
+CULPRIT_MAPS = 3
+
+
+def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> Exports:
+    """The exports of the page; files are made when they are asked for."""
+    photo, report = services.image(case).rgb, with_custom(case, report)
+    return Exports(
+        python=python_flip(case, own, chosen, removals=not missing_removals(case, heads=False)),
+        files={
+            "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
+            "CSV, a row a component": File("flip.csv", lambda: component_table(report).to_csv(index=False).encode()),
+            "NPZ, all arrays": File("flip.npz", lambda: flip_npz(report)),
+            "JSON, the report": File("flip.json", lambda: flip_json(case, own, report)),
+        },
+    )
+
+
+def with_custom(case: Case, report: FlipReport) -> FlipReport:
+    """The report with the free method beside the presets, as the page shows it."""
+    return replace(report, readings={**report.readings, CUSTOM: read_map(case, CUSTOM)})
+
+
+def flip_png(case: Case, report: FlipReport, chosen: Component | None, photo: np.ndarray) -> bytes:
+    """The CLIP map, the maps of the chosen component and the worst ones, and those of the methods, on one scale."""
+    parts = dict.fromkeys([*([chosen] if chosen else []), *(c.component for c in report.culprits[:CULPRIT_MAPS])])
+    maps = {"CLIP": report.readings["clip"].values}
+    maps |= {f"what {part.label} adds": term_map(report.blame, part) for part in parts}
+    maps |= {method_title(name): found.values for name, found in report.readings.items() if name != "clip"}
+    return overview_png(
+        photo,
+        np.stack([*maps.values()])[:, None],  # (maps, 1, gh, gw)
+        [report.text],
+        [*maps],
+        title=f"Why does it flip? {describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
+        unit="cosine",
+        settings=report.summary,
+    )
+
+
+def flip_npz(report: FlipReport) -> bytes:
+    """Terms (k, gh, gw) and their labels, the map of every method, the lens contrast and the region."""
+    arrays = {f"map_{name}": found.values for name, found in report.readings.items()}
+    arrays |= {"terms": report.blame.terms[0, ..., 0], "labels": np.array(report.blame.labels)}
+    arrays |= {"lens_contrast": report.lens_contrast}
+    arrays |= {"foreground": report.region.foreground, "background": report.region.background}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def flip_json(case: Case, own: FlipSettings, report: FlipReport) -> bytes:
+    """The case, the verdict and its figures."""
+    methods = {
+        name: {"method": asdict(found.method), "contrast": found.contrast, "flip_auc": found.flip_auc}
+        for name, found in report.readings.items()
+    }
+    content = {
+        "case": asdict(case),
+        "settings": asdict(own),
+        "text": report.text,
+        "summary": report.summary,
+        "lens_contrast": report.lens_contrast.tolist(),
+        "turning_layer": report.turning_layer,
+        "culprits": [{"component": culprit.label, "blame": culprit.blame} for culprit in report.culprits],
+        "methods": methods,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def python_flip(case: Case, own: FlipSettings, chosen: Component | None, removals: bool = False) -> str:
+    """The report, the term map of the chosen component and, where it can be removed, the map without it.
+
+    Args:
+        case: any case with a region.
+        own: the page's settings.
+        chosen: the chosen component.
+        removals: whether every attention output and every MLP is removed in turn.
+    """
+    imports = ["from analysis import diagnose", "from surgery import Method, usable_methods"]
+    call = f"model, image, {examined_prompt(case)!r}, region, methods, templates={case.templates!r}, size={case.size}"
+    body = [
+        "methods = usable_methods(model.tower)",
+        f"methods[{CUSTOM!r}] = {python_custom(case.custom)}",
+        f"report = diagnose({call}{', ablate=True' if removals else ''})",
+        "print(report.summary)",
+        "for name, reading in report.readings.items():",
+        '    print(f"{name}: AUC {reading.flip_auc:.2f}, contrast {reading.contrast:+.2g}")',
+    ]
+    if removals:
+        body += [
+            "for found in report.interventions:",
+            '    print(f"{found.component.label}: blame {found.blame:+.2g}, removal {found.change:+.2g}")',
+        ]
+    ablated = chosen is not None and own.ablate and can_be_removed(chosen)
+    parts = [] if chosen is None else [_python_term(chosen)]
+    parts += [_python_without(case)] if ablated else []
+    imports += [line for part in parts for line in part.imports]
+    body += [line for part in parts for line in part.body]
+    return join(python_case(case, "region", *(["trace"] if ablated else [])), imports, body)
+
+
+def _python_term(chosen: Component) -> Script:
+    body = (
+        f"part = {chosen!r}",
+        "blame = report.blame if part in report.blame.components else report.blame.merged()",
+        "adds = blame.terms[0, blame.components.index(part), :, :, 0]  # (gh, gw)",
+        'print(f"what {part.label} adds: contrast {contrast(adds, region):+.2g}, AUC {flip_auc(adds, region):.2f}")',
+    )
+    return Script(("from analysis import Component, contrast, flip_auc",), body)
+
+
+def _python_without(case: Case) -> Script:
+    imports = ("from analysis import ablate", "from surgery import METHODS, dense_features, similarity")
+    body = (
+        f"feature = model.encode_text([{examined_prompt(case)!r}], templates={case.templates!r})",
+        'changed = dense_features(ablate(trace, part), METHODS["clip"])',
+        "without = similarity(changed, feature).patches[0, :, :, 0]  # (gh, gw)",
+        'print(f"without: contrast {contrast(without, region):+.2g}, AUC {flip_auc(without, region):.2f}")',
+    )
+    return Script(imports, body)

@@ -1,0 +1,127 @@
+"""What can be taken away from the Layers page: a picture, the tables, every array."""
+
+import io
+import json
+from dataclasses import asdict, fields
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.norms import StreamMeasure
+from dashboard.case import Case, describe_image, describe_model, examined_prompt
+from dashboard.figures.layers import GROUP_TITLES, STREAM_TITLES
+from dashboard.figures.theme import GROUP_COLOURS
+from dashboard.pages.layers.results import LayerMeasures, can_be_swept, sweep_grid
+from dashboard.pages.layers.settings import LayersSettings
+from dashboard.panels.page import Exports, File
+from dashboard.snippets import join, python_case
+
+
+def layers_exports(case: Case, own: LayersSettings, measures: LayerMeasures, sweep: pd.DataFrame | None) -> Exports:
+    """The exports of the page, with the alpha sweep where there is one; files are made when they are asked for."""
+    files = {
+        "PNG, norms and cosines": File("layers.png", lambda: layers_png(case, measures)),
+        "CSV, a row a block": File("layers.csv", lambda: layers_table(measures).to_csv(index=False).encode()),
+        "NPZ, all arrays": File("layers.npz", lambda: layers_npz(measures)),
+        "JSON, settings and means": File("layers.json", lambda: layers_json(case, own, measures)),
+    }
+    if sweep is not None:
+        files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: sweep.to_csv(index=False).encode())
+    return Exports(python=python_layers(case), files=files)
+
+
+def layers_table(measures: LayerMeasures) -> pd.DataFrame:
+    """One row per block, stream and group: mean norm, Frobenius norm and mean cosine."""
+    norms, cosines = measures.norms, measures.cosines
+    rows = []
+    for stream in norms.streams:
+        for group in norms.groups:
+            mean, frobenius = norms.mean(stream, group)[:, 0], norms.frobenius(stream, group)[:, 0]
+            alike = cosines.mean(stream, group)[:, 0] if stream in cosines.streams else np.full(len(mean), np.nan)
+            for block in range(len(mean)):
+                row = {"block": block, "stream": stream, "group": group, "norm": mean[block]}
+                rows.append({**row, "frobenius_norm": frobenius[block], "cosine_to_cls": alike[block]})
+    return pd.DataFrame(rows)
+
+
+def layers_npz(measures: LayerMeasures) -> bytes:
+    """Per stream the norms and cosines of all tokens (blocks, tokens), the entropies, and the groups."""
+    arrays = {}
+    for name, measure in (("norm", measures.norms), ("cosine", measures.cosines)):
+        arrays |= {f"{name}_{stream}": getattr(measure, stream)[:, 0] for stream in measure.streams}
+    arrays |= {"entropy": measures.entropy.values[:, 0]}
+    arrays |= {f"group_{name}": mask[0] for name, mask in measures.norms.groups.items()}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def layers_json(case: Case, own: LayersSettings, measures: LayerMeasures) -> bytes:
+    """The case and the means over the groups."""
+    table = layers_table(measures).astype(object)
+    rows = table.where(table.notna(), None).to_dict(orient="records")
+    content = {"case": asdict(case), "settings": asdict(own), "measures": rows}
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def layers_png(case: Case, measures: LayerMeasures) -> bytes:
+    """Norms above, cosines below, a panel a stream, a line a group."""
+    columns = len(measures.norms.streams)
+    figure = Figure(figsize=(3.6 * columns + 0.8, 6), dpi=110, layout="constrained", facecolor="white")
+    axes = figure.subplots(2, columns, squeeze=False, sharex=True, sharey="row")
+    for row, measure in enumerate((measures.norms, measures.cosines)):
+        for column, stream in enumerate(measures.norms.streams):
+            _draw(axes[row, column], measure, stream)
+        axes[row, 0].set_ylabel(measure.quantity)
+    axes[0, 0].legend(fontsize=8)
+    title = f"{describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def _draw(axes: object, measure: StreamMeasure, stream: str) -> None:
+    axes.set_title(STREAM_TITLES[stream], fontsize=9)
+    axes.set_xlabel("block", fontsize=8)
+    if stream not in measure.streams:
+        axes.set_axis_off()
+        return
+    for group in measure.groups:
+        title = GROUP_TITLES.get(group, group)
+        values = measure.mean(stream, group)[:, 0]
+        axes.plot(range(len(values)), values, "o-", ms=3, color=GROUP_COLOURS.get(title), label=title)
+
+
+def python_layers(case: Case) -> str:
+    """Norms, cosines, entropy, outliers and, with a region, the alpha sweep."""
+    region = ", region" if case.region else ""
+    imports = ["from analysis import compute_cosine_to_cls, compute_entropy, compute_norms, outlier_tokens"]
+    body = [
+        f"norms = compute_norms(trace{region})",
+        f"cosines = compute_cosine_to_cls(trace{region})",
+        f"entropy = compute_entropy(trace{region})",
+        "outliers = outlier_tokens(norms)",
+        "for measure in (norms, cosines):",
+        "    for stream in measure.streams:",
+        "        for group in measure.groups:",
+        "            print(measure.quantity, stream, group, measure.mean(stream, group)[:, 0].round(3))  # (blocks,)",
+        'print("entropy", entropy.mean()[:, 0].round(2))  # (blocks, heads)',
+        'print(len(outliers), "outlier tokens")',
+    ]
+    if can_be_swept(case):
+        imports.append("from analysis.sweep import SweepGrid, measure_trace, sweep_table")
+        text, grid, mode = examined_prompt(case), sweep_grid(case), case.custom.position_interpolation
+        trace = "trace" if mode == "bicubic" else "swept"
+        body += [
+            *([] if mode == "bicubic" else [f"swept = model.trace(pixels, position_interpolation={mode!r})"]),
+            f"feature = model.encode_text([{text!r}], templates={case.templates!r})",
+            "points = SweepGrid(",
+            *(f"    {field.name}={getattr(grid, field.name)!r}," for field in fields(grid)),
+            ")",
+            f"sweep = sweep_table(measure_trace({trace}, points.methods(model.tower), feature, {{{text!r}: region}}))",
+            'print(sweep.pivot_table("contrast", ["residual", "alpha"], "kind").round(3))',
+        ]
+    return join(python_case(case, "trace", "region"), imports, body)

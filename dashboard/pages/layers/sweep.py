@@ -1,0 +1,99 @@
+"""The alpha sweep of the Layers page: sliders, the map at the slider, and the lines."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboard import events, services, state
+from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt
+from dashboard.figures import shared_limit
+from dashboard.figures.layers import plot_alpha_sweep
+from dashboard.pages.layers.results import alpha_sweep, slider_maps, slider_point, sweep_key
+from dashboard.panels.chart import render_figure
+from dashboard.panels.custom import render_custom
+from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.notes import region_note, take_patch
+from dashboard.panels.work import work_through
+from dashboard.regions import outline_path
+
+
+def render_sweep(case: Case) -> DeltaGenerator:
+    """Sliders and the maps at the slider; the place for the lines, which take longest, is left to `render_lines`."""
+    st.subheader("Alpha sweep: how strongly does the residual speak?", anchor=False)
+    text = examined_prompt(case)
+    st.selectbox(
+        "Prompt under examination",
+        examinable_prompts(case),
+        width=320,
+        **state.widget("layers prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
+    )
+    render_custom(case, services.model(case))
+    lines, pictures = st.columns([1.35, 1], gap="medium")
+    with pictures:
+        render_map_view(
+            sweep_view(case, slider_maps(case)),
+            key="layers maps",
+            on_event=lambda event: take_patch(event, services.grid(case)),
+        )
+    return lines
+
+
+def render_lines(case: Case) -> pd.DataFrame | None:
+    """The lines of the sweep, or what they wait for; the table, where there is one."""
+    if not services.model(case).tower.has_residual:
+        st.info("A ResNet's map has no residual, so alpha only scales it and leaves every cosine as it is.")
+        return None
+    if not case.region:
+        st.info(
+            "The sweep plots contrast, so it needs a region: choose one in the sidebar, or draw it on the page Flip. "
+            "The maps follow the sliders without one."
+        )
+        return None
+    table = work_through(sweep_key(case), "Sweeping alpha", alpha_sweep(case))
+    if table is not None:
+        figure = plot_alpha_sweep(table, slider_point(case, slider_maps(case)["at the slider"]))
+        render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure))
+        st.caption("Above zero the object lights up. Click a point to bring the sliders there.")
+    return table
+
+
+def _take_point(event: Mapping[str, Any], figure: go.Figure) -> None:
+    method = picked_scales(event, figure)
+    if method is not None:
+        state.update(custom=replace(state.case().custom, **method))
+
+
+def picked_scales(event: Mapping[str, Any], figure: go.Figure) -> dict[str, Any] | None:
+    """Kind, alpha and residual of a clicked point of `plot_alpha_sweep`; None for no such click. Pure."""
+    for curve, trace in enumerate(figure.data):
+        index = events.picked_index(event, curve)
+        if index is not None and trace.customdata is not None and index < len(trace.customdata):
+            kind, alpha, residual, _ = trace.customdata[index]
+            return {"attention": str(kind), "alpha": float(alpha), "residual": float(residual)}
+    return None
+
+
+def sweep_view(case: Case, maps: Mapping[str, services.Maps]) -> MapView:
+    """The maps beside the sweep, on one scale."""
+    region, mask, picture = services.region(case), services.region_mask(case), services.image(case)
+    cells = [
+        Cell(
+            title,
+            found.patches[:, :, 0],
+            note=region_note(found.patches[:, :, 0], region),
+            hint=describe_method(found.method),
+        )
+        for title, found in maps.items()
+    ]
+    return MapView(
+        photo=photo_of(picture),
+        rows=(Row("", tuple(cells)),),
+        limit=shared_limit([cell.values for cell in cells]),
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
+        patch=case.patch,
+    )

@@ -1,0 +1,166 @@
+"""The Maps page: prompts x methods on one scale, threshold, prompt points, a shelf of pinned maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from analysis import Region
+from dashboard import events, services, state
+from dashboard.case import MAX_PINS, Case, Pin, describe_method, is_judged, method_of, method_title, pin_of
+from dashboard.figures import shared_limit
+from dashboard.pages.maps.controls import render_controls
+from dashboard.pages.maps.exports import maps_exports
+from dashboard.pages.maps.settings import MapsSettings
+from dashboard.pages.maps.shelf import render_shelf
+from dashboard.panels.mapview import Bar, Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.notes import region_note, take_patch
+from dashboard.panels.page import Exports
+from dashboard.panels.texts import plain
+from dashboard.regions import outline_path
+from surgery import prompt_points
+from surgery.dense import fit_method
+
+UNITS = {"cosine": "cosine similarity", "feature surgery": "cosine similarity after feature surgery"}
+
+HELP = """
+**A map** is the cosine of every patch feature with a text feature. All maps share one symmetric scale: hue is the sign,
+opacity the magnitude, zero is transparent. Nothing is stretched per map unless *min-max* is on.
+
+**Methods** differ in how the last blocks are walked: kind of attention, number of blocks, factor of the residual,
+factor alpha of the attention output, with or without MLP; point at a title to see its numbers. Sources: CLIP (arXiv
+2103.00020), MaskCLIP (2112.01071), CLIP Surgery (2304.05653), SCLIP (2312.01597), GEM (2312.00878), NACLIP
+(2404.08181), ClearCLIP (2407.12442).
+
+**Contrast** is the mean over the region's patches minus the mean over the background's. **AUC** is the probability
+that a patch of the region outscores one of the background; below 0.5 the map is flipped. The region of an object
+judges the maps of its own phrase; under the others stands their mean.
+
+**Feature surgery** removes what all prompts have in common (CLIP Surgery). **Prompt points** are the highest and
+lowest cells of a map, for Segment Anything (the same paper).
+
+Keyboard: Tab reaches maps and threshold line, arrow keys move, Enter chooses a patch, Delete removes the threshold.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodMaps:
+    """One column of the grid: a method's maps (gh, gw, t), or why it has none."""
+
+    name: str
+    maps: services.Maps | None
+    error: str = ""
+
+
+def render_maps(case: Case, own: MapsSettings) -> Exports:
+    """Controls, the grid of maps with histogram, and the shelf."""
+    render_controls(case, own)
+    if not case.methods:
+        st.info("Choose at least one method above to see its maps.")
+        return Exports()
+    for message in services.text_warnings(case):
+        st.warning(plain(message))
+    columns = [compute_column(case, name) for name in case.methods]
+    region = services.region(case)
+    view = build_view(case, own, columns, region)
+    render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
+    render_shelf(case)
+    return maps_exports(case, own, {c.name: c.maps for c in columns if c.maps}, region)
+
+
+def compute_column(case: Case, name: str) -> MethodMaps:
+    """A method's maps; a method that has no meaning for the model says so in its own place."""
+    method = method_of(case, name)
+    try:
+        fit_method(services.model(case).tower, method)
+    except ValueError as error:
+        return MethodMaps(name, None, str(error))
+    return MethodMaps(name, services.maps(case, method))
+
+
+def build_view(case: Case, own: MapsSettings, columns: list[MethodMaps], region: Region | None) -> MapView:
+    """The grid prompts x methods as it is drawn."""
+    rows = []
+    for index, prompt in enumerate(case.prompts):
+        judged_by = region if is_judged(case, prompt) else None
+        cells = [_method_cell(case, own, column, index, judged_by) for column in columns]
+        if own.difference:
+            cells.append(_difference_cell(case, own, index, judged_by))
+        rows.append(Row(f"“{prompt}”", tuple(cells)))
+    found = [column.maps for column in columns if column.maps]
+    mask = services.region_mask(case)
+    picture = services.image(case)
+    return MapView(
+        photo=photo_of(picture),
+        rows=tuple(rows),
+        limit=shared_limit([maps.patches for maps in found]),
+        unit=_unit(own, found),
+        scale=own.scale,
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
+        patch=case.patch,
+        threshold=own.threshold,
+        histogram=True,
+        bars=_probability_bars(case),
+        bars_title=_probability_title(case),
+    )
+
+
+def _unit(own: MapsSettings, found: list[services.Maps]) -> str:
+    if own.scale == "minmax":
+        return "each map min-max normalised: sign and size are lost"
+    return UNITS[found[0].unit] if found else "cosine similarity"
+
+
+def _method_cell(case: Case, own: MapsSettings, column: MethodMaps, prompt: int, region: Region | None) -> Cell:
+    title = method_title(column.name)
+    if column.maps is None:
+        return Cell(title, error=column.error)
+    values = column.maps.patches[:, :, prompt]
+    size = services.image(case).rgb.shape[:2]
+    return Cell(
+        title,
+        values,
+        note=region_note(values, region),
+        hint=describe_method(column.maps.method),
+        points=prompt_points(values, image_size=size) if own.points else None,
+        action="pin" if len(case.pins) < MAX_PINS else "",
+    )
+
+
+def _difference_cell(case: Case, own: MapsSettings, prompt: int, region: Region | None) -> Cell:
+    title = f"{method_title(case.method_a)} − {method_title(own.method_b)}"
+    pair = [compute_column(case, name) for name in (case.method_a, own.method_b)]
+    errors = [column.error for column in pair if column.maps is None]
+    if errors:
+        return Cell(title, error=errors[0], counted=False)
+    first, second = (column.maps.patches[:, :, prompt] for column in pair)
+    return Cell(title, first - second, note=region_note(first - second, region), counted=False)
+
+
+def _probability_bars(case: Case) -> tuple[Bar, ...]:
+    return tuple(
+        Bar(prompt, float(share), f"{100 * share:.1f} %")
+        for prompt, share in zip(case.prompts, services.probabilities(case), strict=True)
+    )
+
+
+def _probability_title(case: Case) -> str:
+    kind = "softmax" if services.model(case).logit_bias is None else "sigmoid"
+    return f"Zero-shot probability ({kind})"
+
+
+def take_event(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
+    """Puts what happened in the grid into the case."""
+    case = state.case()
+    take_patch(event, grid)
+    cell = events.picked_cell(event, len(case.prompts), len(case.methods))
+    if cell is not None:
+        state.update(pins=add_pin(case.pins, pin_of(case, cell[0], case.methods[cell[1]])))
+    elif events.is_threshold(event):
+        state.adjust(MapsSettings, threshold=events.picked_threshold(event))
+
+
+def add_pin(pins: tuple[Pin, ...], pin: Pin) -> tuple[Pin, ...]:
+    """The shelf with one more map; unchanged where it is full or has it already."""
+    return pins if pin in pins or len(pins) >= MAX_PINS else (*pins, pin)
