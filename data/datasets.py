@@ -7,18 +7,20 @@ for sample in SegmentationFolder("voc"):
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from data.folder_lists import IGNORE, Problem, read_classes, read_meta
 from data.images import IMAGE_SUFFIXES, LoadedImage, decode_mask, load_image
-from data.toy.scenes import COLOURS, Scene, name_object, plan_scene, render_plan
+from data.toy.scenes import COLOURS, ScenePlan, make_caption, name_object, plan_scene, render_plan
 from data.toy.shapes import SHAPES
 
 BACKGROUND = "background"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +40,75 @@ class ClassRegion:
     valid: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One image of a data set. Image and mask are decoded when they are first asked for, and kept by the sample.
+    """One image of a data set. Nothing decoded is kept: every look at `image` or `mask` decodes; `decode` does once.
 
     Attributes:
         name: file name without suffix, or "toy-3".
-        names: class id -> name of all classes that may occur.
-        open_image, open_mask: decode the image and its mask.
+        names: class id -> name of all classes that may occur; empty where the data set has none.
+        open_image: decodes the image.
+        open_mask: decodes its mask; None where there is none.
         captions: sentences about the image; often none.
         label, prompt: the object's name and a phrase for it, where the data set gives one.
+        image_labels: ids of the classes in the image, where the data set lists them; None to read them off the mask.
     """
 
     name: str
     names: Mapping[int, str]
     open_image: Callable[[], LoadedImage]
-    open_mask: Callable[[], np.ndarray]
+    open_mask: Callable[[], np.ndarray] | None = None
     captions: tuple[str, ...] = ()
     label: str | None = None
     prompt: str | None = None
+    image_labels: tuple[int, ...] | None = None
 
-    @cached_property
+    @property
     def image(self) -> LoadedImage:
-        """The photograph."""
+        """The photograph, decoded now."""
         return self.open_image()
 
-    @cached_property
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a label mask."""
+        return self.open_mask is not None
+
+    @property
     def mask(self) -> np.ndarray:
-        """Class ids, uint8 (H, W); 255 is unknown."""
+        """Class ids, uint8 or uint16 (H, W), decoded now; 255 is unknown.
+
+        Raises:
+            ValueError: the image has no mask.
+        """
+        if self.open_mask is None:
+            raise ValueError(f"Expected {self.name} to have a label mask, but its data set has none")
         return self.open_mask()
 
-    @cached_property
+    def decode(self) -> "Sample":
+        """The same sample with image and mask held in memory; it can be sent to another process.
+
+        Raises:
+            FileNotFoundError, ValueError: image or mask cannot be read.
+        """
+        held = partial(_held, self.mask) if self.has_mask else None
+        return replace(self, open_image=partial(_held, self.image), open_mask=held)
+
+    @property
     def classes(self) -> dict[int, str]:
         """id -> name of the classes present, background included. Ids without a name are left out."""
-        return {id: self.names[id] for id in np.unique(self.mask).tolist() if id in self.names}
+        ids = np.unique(self.mask).tolist() if self.image_labels is None else self.image_labels
+        return {id: self.names[id] for id in ids if id in self.names}
 
     def regions(self) -> list[ClassRegion]:
         """One region for each class present, by id; the background, id 0 of that name, is not a prompt."""
-        valid = self.mask != IGNORE
-        found = {id: name for id, name in self.classes.items() if not is_background(id, name)}
-        return [ClassRegion(id, name, self.mask == id, valid) for id, name in found.items()]
+        mask = self.mask
+        valid, present = mask != IGNORE, np.unique(mask).tolist()
+        found = {id: self.names[id] for id in present if id in self.names and not is_background(id, self.names[id])}
+        return [ClassRegion(id, name, mask == id, valid) for id, name in found.items()]
+
+
+def _held(value: T) -> T:
+    return value
 
 
 class Dataset(Sequence[Sample]):
@@ -129,21 +160,26 @@ class ToyScenes(Dataset):
         return self._n
 
     def sample(self, index: int) -> Sample:
-        scene = render_plan(plan_scene(self.seed, index))
-        name = f"toy-{index}"
+        plan, name = plan_scene(self.seed, index), f"toy-{index}"
         return Sample(
             name=name,
             names=self.classes,
-            open_image=lambda: LoadedImage.from_rgb(scene.image, name),
-            open_mask=lambda: self._label_mask(scene),
-            captions=(scene.caption,),
+            open_image=partial(_toy_image, plan, name),
+            open_mask=partial(_toy_mask, plan, self._ids),
+            captions=(make_caption([item.phrase for item in plan.objects], plan.background),),
         )
 
-    def _label_mask(self, scene: Scene) -> np.ndarray:
-        labels = np.zeros(scene.image.size[::-1], np.uint8)
-        for item in scene.objects:
-            labels[item.mask] = self._ids[item.phrase]
-        return labels
+
+def _toy_image(plan: ScenePlan, name: str) -> LoadedImage:
+    return LoadedImage.from_rgb(render_plan(plan).image, name)
+
+
+def _toy_mask(plan: ScenePlan, ids: Mapping[str, int]) -> np.ndarray:
+    scene = render_plan(plan)
+    labels = np.zeros(scene.image.size[::-1], np.uint8)
+    for item in scene.objects:
+        labels[item.mask] = ids[item.phrase]
+    return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +255,8 @@ class SegmentationFolder(Dataset):
         return Sample(
             name=image_path.stem,
             names=self._names(prompt or label),
-            open_image=lambda: load_image(image_path),
-            open_mask=lambda: decode_mask(self.masks_path / f"{image_path.stem}.png"),
+            open_image=partial(load_image, image_path),
+            open_mask=partial(decode_mask, self.masks_path / f"{image_path.stem}.png"),
             captions=tuple(meta.get("captions", ())),
             label=label,
             prompt=prompt,
@@ -259,16 +295,18 @@ class SegmentationFolder(Dataset):
 
     def _sample_problems(self, index: int) -> Iterator[str]:
         """What is wrong with one image and its mask. Their pixels are let go afterwards."""
-        sample, sizes = self.sample(index), []
+        sample, sizes, mask = self.sample(index), [], None
         for part in ("image", "mask"):
             try:
-                sizes.append(getattr(sample, part).shape if part == "mask" else sample.image.size_px)
+                if part == "mask":
+                    mask = sample.mask
+                sizes.append(sample.image.size_px if mask is None else mask.shape)
             except (OSError, ValueError) as error:
                 yield f"the {part} cannot be read: {error}"
         if len(sizes) == 2 and sizes[0] != sizes[1]:
             yield f"the image is {sizes[0]} and its mask {sizes[1]} (height, width)"
-        if "mask" in sample.__dict__:
-            unknown = set(np.unique(sample.mask).tolist()) - self.classes.keys() - {IGNORE}
+        if mask is not None:
+            unknown = set(np.unique(mask).tolist()) - self.classes.keys() - {IGNORE}
             if unknown:
                 yield f"the mask has ids that {self.classes_path.name} does not name: {sorted(unknown)[:10]}"
 

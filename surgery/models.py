@@ -65,6 +65,11 @@ class Model:
         bias = getattr(self.clip, "logit_bias", None)
         return None if bias is None else float(bias)
 
+    @property
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of red, green and blue that pixels in [0, 1] are normalised with."""
+        return tuple(self._preprocess_cfg["mean"]), tuple(self._preprocess_cfg["std"])
+
     @cached_property
     def tokenizer(self) -> Any:
         """The open_clip tokenizer of the model.
@@ -112,7 +117,7 @@ class Model:
         sizes = {framing.input_px for framing in framings}
         if len(sizes) > 1:
             raise ValueError(f"Expected images of one shape for a batch of letterboxes, but got inputs {sorted(sizes)}")
-        fill = tuple(round(255 * value) for value in self._preprocess_cfg["mean"])
+        fill = tuple(round(255 * value) for value in self.normalization[0])
         framed = [_frame(image, framing, fill) for image, framing in zip(upright, framings, strict=True)]
         return self.normalise(torch.from_numpy(np.stack(framed)))
 
@@ -130,8 +135,8 @@ class Model:
         """The second half of `preprocess`: uint8 (b, H, W, 3) -> (b, 3, H, W) on the model's device, in its dtype."""
         precision = torch.float64 if self.dtype == torch.float64 else torch.float32
         mean, std = (
-            torch.tensor(self._preprocess_cfg[key], dtype=torch.float64).to(self.device, precision)[:, None, None]
-            for key in ("mean", "std")
+            torch.tensor(values, dtype=torch.float64).to(self.device, precision)[:, None, None]
+            for values in self.normalization
         )
         pixels = rgb.to(self.device, non_blocking=True).movedim(-1, 1)  # (b, 3, H, W)
         return pixels.contiguous().to(precision).div_(255).sub_(mean).div_(std).to(self.dtype)

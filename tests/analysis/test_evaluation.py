@@ -12,12 +12,9 @@ import analysis.evaluation.toy
 import surgery.models
 from analysis.evaluation import (
     MapSettings,
-    SegmentationSettings,
-    compute_class_maps,
     evaluate_maps,
     evaluate_recognition,
     evaluate_retrieval,
-    evaluate_segmentation,
 )
 from analysis.evaluation.__main__ import main
 from analysis.evaluation.toy import toy_methods
@@ -115,132 +112,6 @@ def test_maps_of_nothing_are_refused(toy, scenes):
         evaluate_maps(tiny_model("tiny-rn"), scenes, {"qq": METHODS["clearclip"]})
 
 
-def test_segmentation_against_a_plain_loop(toy, scenes):
-    result = evaluate_segmentation(toy, scenes, METHODS["clip_surgery"], SegmentationSettings(templates="photo"))
-    ids = [id for id in scenes[0].names if id]
-    text = toy.encode_text([scenes[0].names[id] for id in ids], "photo")
-    hits, union, right, counted = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0), 0, 0
-    for sample in scenes:
-        sim = similarity(encode_dense(toy, pixels_of(toy, sample), METHODS["clip_surgery"]), text)
-        predicted = np.array(ids)[similarity_maps(sim, (224, 224))[0].argmax(dim=0).numpy()]
-        known = sample.mask != 0
-        right, counted = right + (predicted == sample.mask)[known].sum(), counted + known.sum()
-        for id in ids:
-            truth, guess = (sample.mask == id) & known, (predicted == id) & known
-            hits[id] += (truth & guess).sum()
-            union[id] += (truth | guess).sum()
-    present = {id for sample in scenes for id in sample.classes if id}
-    assert result.iou == pytest.approx({scenes[0].names[id]: hits[id] / union[id] for id in sorted(present)}, abs=1e-6)
-    assert result.mean_iou == pytest.approx(np.mean([hits[id] / union[id] for id in present]), abs=1e-6)
-    assert result.pixel_accuracy == pytest.approx(right / counted)
-    assert (result.images, result.method, result.model) == (6, METHODS["clip_surgery"], "toy")
-    assert str(result.settings) == "templates photo, size native, background left out"
-
-
-def test_a_probability_threshold_makes_background(toy, scenes):
-    never = evaluate_segmentation(toy, scenes, METHODS["clip"], SegmentationSettings(background_threshold=0.0))
-    always = evaluate_segmentation(toy, scenes, METHODS["clip"], SegmentationSettings(background_threshold=1.0))
-    assert never.classes == always.classes == tuple(scenes[0].names.values())
-    assert never.confusion[:, 0].sum() == 0 and never.iou["background"] == 0
-    assert always.confusion[:, 1:].sum() == 0
-    share = sum((s.mask == 0).sum() for s in scenes) / sum(s.mask.size for s in scenes)
-    assert always.pixel_accuracy == always.iou["background"] == pytest.approx(share)
-    assert never.confusion.sum() == sum(s.mask.size for s in scenes)
-    half = SegmentationSettings(background_threshold=0.5)
-    text = toy.encode_text([name for id, name in scenes[0].names.items() if id])
-    logits = compute_class_maps(toy, scenes[0], text, METHODS["clip"], half) * toy.logit_scale
-    expected = int((logits.softmax(dim=0).amax(dim=0) < 0.5).sum())
-    assert evaluate_segmentation(toy, scenes[:1], METHODS["clip"], half).confusion[:, 0].sum() == expected
-
-
-def test_a_sliding_window_averages_what_its_windows_see(toy, scenes):
-    text = toy.encode_text(["a red circle", "grass"])
-    settings = SegmentationSettings(short_side_px=160, window_px=112, stride_px=48)
-    got = compute_class_maps(toy, scenes[0], text, METHODS["clearclip"], settings)
-    pixels = pixels_of(toy, scenes[0], 160)
-    total, seen = torch.zeros(2, 160, 160), torch.zeros(160, 160)
-    for top in (0, 48):
-        for left in (0, 48):
-            crop = pixels[..., top : top + 112, left : left + 112]
-            sim = similarity(encode_dense(toy, crop, METHODS["clearclip"]), text)
-            total[:, top : top + 112, left : left + 112] += similarity_maps(sim, (112, 112))[0]
-            seen[top : top + 112, left : left + 112] += 1
-    expected = F.interpolate((total / seen)[None], size=(224, 224), mode="bilinear")[0]
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
-
-
-def test_a_window_as_large_as_the_image_is_the_whole_image(toy, scenes):
-    text = toy.encode_text(["a red circle", "grass"])
-    slid = compute_class_maps(
-        toy, scenes[0], text, METHODS["clip"], SegmentationSettings(short_side_px=112, window_px=500)
-    )
-    whole = compute_class_maps(toy, scenes[0], text, METHODS["clip"], SegmentationSettings())
-    # Enlarged in two steps instead of one.
-    assert float((slid - whole).abs().max()) < 0.1 * float(whole.max() - whole.min())
-
-
-def test_settings_name_what_they_are():
-    settings = SegmentationSettings("imagenet", window_px=224, stride_px=112, background_threshold=0.4)
-    assert str(settings) == (
-        "templates imagenet, short side 336 px, window 224 px, stride 112 px, background below probability 0.4"
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"window_px": 0}, "Expected window_px to be a whole number of at least 1, but got 0"),
-        ({"stride_px": 1.5}, "Expected stride_px to be a whole number"),
-        ({"background_threshold": 1.2}, "Expected background_threshold to be from 0 to 1, but got 1.2"),
-        ({"size": 112, "window_px": 64}, "Expected size to be None with a sliding window"),
-    ],
-)
-def test_wrong_segmentation_settings(values, message):
-    with pytest.raises(ValueError, match=message):
-        SegmentationSettings(**values)
-
-
-def test_segmentation_refuses_what_it_cannot_count(toy, scenes):
-    method = METHODS["clip"]
-    with pytest.raises(ValueError, match="Expected samples to hold at least 1 image, but got none"):
-        evaluate_segmentation(toy, [], method)
-    others = replace(scenes[1], names={1: "a cat", 2: "a dog"})
-    with pytest.raises(ValueError, match="share one set of classes"):
-        evaluate_segmentation(toy, [scenes[0], others], method)
-    with pytest.raises(ValueError, match="Expected a background class"):
-        evaluate_segmentation(toy, [others], method, SegmentationSettings(background_threshold=0.5))
-    small = replace(scenes[0], open_mask=lambda: np.ones((10, 10), np.uint8))
-    with pytest.raises(ValueError, match=r"of the image's size \(224, 224\), but got \(10, 10\)"):
-        evaluate_segmentation(toy, [small], method)
-    unknown = replace(scenes[0], open_mask=lambda: np.full((224, 224), 255, np.uint8))
-    with pytest.raises(ValueError, match="at least 1 pixel of a class"):
-        evaluate_segmentation(toy, [unknown], method)
-
-
-@pytest.mark.parametrize("wrong", [-1, 65536])
-def test_segmentation_names_an_id_out_of_range(toy, scenes, wrong):
-    named = replace(scenes[0], names={1: "a cat", wrong: "a dog"})
-    with pytest.raises(ValueError, match=f"ids of the classes to be from 0 to 65535, but got {wrong}"):
-        evaluate_segmentation(toy, [named], METHODS["clip"])
-    masked = replace(scenes[0], name="mine", open_mask=lambda: np.full((224, 224), wrong))
-    with pytest.raises(ValueError, match=f"ids of the mask of mine to be from 0 to 65535, but got {wrong}"):
-        evaluate_segmentation(toy, [masked], METHODS["clip"])
-
-
-def test_segmentation_wants_ids_not_shares(toy, scenes):
-    shares = replace(scenes[0], name="mine", open_mask=lambda: np.full((224, 224), 0.5))
-    with pytest.raises(ValueError, match="ids of the mask of mine to be whole numbers, but got float64"):
-        evaluate_segmentation(toy, [shares], METHODS["clip"])
-
-
-def test_an_id_without_a_name_is_not_counted(toy, scenes):
-    plain = evaluate_segmentation(toy, scenes[:1], METHODS["clip"])
-    mask = scenes[0].mask.astype(np.uint16)
-    mask[mask == 0] = 65535  # the background, which is not counted either
-    other = evaluate_segmentation(toy, [replace(scenes[0], open_mask=lambda: mask)], METHODS["clip"])
-    np.testing.assert_array_equal(other.confusion, plain.confusion)
-
-
 def test_recognition_against_scikit_learn(toy, scenes):
     result = evaluate_recognition(toy, scenes, templates="photo")
     names = [name for id, name in scenes[0].names.items() if id]
@@ -327,8 +198,4 @@ def test_real_images_with_masks(toy, shared):
     samples = [folder[i] for i in range(0, 200, 50)]
     maps = evaluate_maps(toy, samples, CHOSEN, MapSettings(feature_surgery=True))
     assert all(-100 <= s.msc <= 100 and 0 <= s.mean_iou <= 1 for s in maps.values())
-    settings = SegmentationSettings(short_side_px=128, window_px=112, background_threshold=0.1)
-    result = evaluate_segmentation(toy, samples, METHODS["clearclip"], settings)
-    assert result.confusion.sum() == sum(np.isin(s.mask, list(s.names)).sum() for s in samples)
-    assert 0 <= result.mean_iou <= 1
     assert 0 < evaluate_recognition(toy, samples).cosine.mean <= 1

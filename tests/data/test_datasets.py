@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,18 @@ def test_a_folder_is_read_lazily(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     sample = SegmentationFolder(folder)[1]
     assert opened == []
     _ = (sample.image, sample.image)
-    assert opened == ["b.png"]
+    assert opened == ["b.png", "b.png"]  # nothing decoded is kept
+
+
+def test_a_decoded_sample_holds_what_it_read_and_can_be_sent(folder: Path) -> None:
+    sample = pickle.loads(pickle.dumps(SegmentationFolder(folder)))[0].decode()
+    for path in folder.rglob("a.png"):
+        path.unlink()
+    sent = pickle.loads(pickle.dumps(sample))
+    np.testing.assert_array_equal(sent.mask, LABELS)
+    np.testing.assert_array_equal(sent.image.rgb, np.asarray(gradient()))
+    toy = pickle.loads(pickle.dumps(ToyScenes(3, seed=5)))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(toy[2])).image.rgb, ToyScenes(3, seed=5)[2].image.rgb)
 
 
 def test_captions_and_prompts_of_meta(folder: Path) -> None:

@@ -1,17 +1,15 @@
 """Every array of the published implementations' reference outputs, within 1e-4 (values of order 1)."""
 
-import importlib.util
-import json
 from dataclasses import replace
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
 
-from surgery import METHODS, dense_features, encode_dense, feature_surgery, load_model, prompt_points, similarity_maps
+from surgery import METHODS, dense_features, encode_dense, feature_surgery, prompt_points, similarity_maps
 from surgery.methods import Method
+from tests.stand_ins import stand_in_model
 
 TOLERANCE = 1e-4
 ATTENTION = {"vanilla": "qk", "MaskCLIP": "identity", "SCLIP": "qq+kk", "ClearCLIP": "qq", "GEM": "gem", "KK": "kk"}
@@ -27,22 +25,8 @@ VARIANTS = {
 @pytest.fixture(scope="module")
 def stand_in(shared, tmp_path_factory):
     """Models of `pseudo_weights.py`, loaded through the public loader."""
-    spec = importlib.util.spec_from_file_location("pseudo_weights", shared / "reference" / "pseudo_weights.py")
-    pseudo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pseudo)
     folder = tmp_path_factory.mktemp("conformance")
-    models = {}
-    for name, config in pseudo.CONFIGS.items():
-        open_clip.add_model_config(_write_config(folder / f"{name}.json", config))
-        state = pseudo.fill(open_clip.create_model(name)).state_dict()
-        torch.save(state, folder / f"{name}.pt")
-        models[name] = load_model(name, pretrained=folder / f"{name}.pt", device="cpu")
-    return models
-
-
-def _write_config(path, config):
-    path.write_text(json.dumps(config))
-    return path
+    return {name: stand_in_model(shared, name, folder) for name in ("conformance-vit", "conformance-rn")}
 
 
 @pytest.fixture(scope="module")
