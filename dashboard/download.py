@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from dashboard import catalogue
 from dashboard.jobs import Job
-from surgery.weights import download_weights
+from surgery.downloads import download_weights
 
 POLL_S = 0.3
 

@@ -1,16 +1,19 @@
 """Operating on CLIP: load a model, record one pass, read dense features out of it by any method."""
 
+from surgery.checkpoints import CheckpointWarning
 from surgery.dense import DenseFeatures, dense_features, encode_dense, iterate_dense_features, usable_methods
+from surgery.downloads import WeightsNotFound
 from surgery.features import Similarity, class_probabilities, feature_surgery, similarity
 from surgery.maps import PromptPoints, prompt_points, similarity_maps
 from surgery.methods import METHODS, TITLES, Method
 from surgery.models import Model, load_model
 from surgery.trace import Trace
-from surgery.weights import RandomWeightsWarning, WeightsNotFound
+from surgery.weights import RandomWeightsWarning
 
 __all__ = [
     "METHODS",
     "TITLES",
+    "CheckpointWarning",
     "DenseFeatures",
     "Method",
     "Model",

@@ -6,19 +6,16 @@ Nothing is downloaded. Parameters are counted from the configuration; only one o
 import difflib
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import open_clip
 import torch
-from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
+from surgery.downloads import is_cached
 from surgery.towers import MapTower, ResnetTower, VitTower, build_tower
 from surgery.weights import TOY_FOLDER, create_random, first_line
 
@@ -152,29 +149,6 @@ def _tag_info(name: str, tag: str, parameters: int | None) -> TagInfo:
     if is_cached(open_clip.get_pretrained_cfg(name, tag)):
         return TagInfo(tag, True, None)
     return TagInfo(tag, False, None if parameters is None else round(parameters * BYTES_A_PARAMETER / 1e6))
-
-
-def is_cached(source: Config) -> bool:
-    """Whether the weights that an open_clip `pretrained` entry points at are in the cache that open_clip reads.
-
-    Args:
-        source: from `open_clip.get_pretrained_cfg`; "hf_hub" ("org/repo/file", or "org/repo/") goes before "url".
-    """
-    if source.get("hf_hub"):
-        repository, file = os.path.split(source["hf_hub"])
-        return any(
-            isinstance(huggingface_hub.try_to_load_from_cache(repository, candidate), str)
-            for candidate in _alternatives(file or HF_WEIGHTS_NAME)
-        )
-    url = source.get("url", "")
-    return bool(url) and (Path("~/.cache/clip").expanduser() / os.path.basename(url)).is_file()
-
-
-def _alternatives(file: str) -> tuple[str, ...]:
-    """The file and its safetensors version, which open_clip looks for first."""
-    if file == HF_WEIGHTS_NAME:
-        return HF_SAFE_WEIGHTS_NAME, file
-    return (f"{file[:-4]}.safetensors", file) if file.endswith((".bin", ".pth")) else (file,)
 
 
 # ---- what a configuration says

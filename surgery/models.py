@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from data.geometry import Framing, check_fit, letterbox_px
 from data.images import to_rgb
 from surgery.blocks import unwrap
+from surgery.checkpoints import CheckpointWarning
 from surgery.text import TokenFeatures, encode_text, encode_tokens
+from surgery.text_sources import ImageOnlyClip, with_text_of
+from surgery.tokenizers import create_tokenizer
 from surgery.towers import Tower, build_tower
 from surgery.trace import Trace, record
-from surgery.weights import RandomWeightsWarning, create_clip, create_tokenizer, first_line, random_weights_message
+from surgery.weights import RandomWeightsWarning, create_clip, first_line, random_weights_message
 
 PRECISIONS: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -36,10 +39,14 @@ class Model:
         clip: the open_clip module, in eval mode; taken out of DataParallel or torch.compile where it was in one.
         tower: its image tower, see `surgery.towers`.
         device, dtype: where and in which precision it runs.
+        text_name: the model that the text tower and the tokenizer are of; `name` but for image towers on their own.
     """
 
-    def __init__(self, name: str, pretrained: str | None, clip: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, name: str, pretrained: str | None, clip: nn.Module, device: torch.device, text_name: str | None = None
+    ) -> None:
         self.name = name
+        self.text_name = name if text_name is None else text_name
         self.pretrained = pretrained
         self.clip = unwrap(clip).eval().requires_grad_(False)
         self.tower: Tower = build_tower(self.clip.visual)
@@ -56,7 +63,13 @@ class Model:
 
     @property
     def logit_scale(self) -> float:
-        """Factor of the cosines in the zero-shot softmax (or sigmoid), already exponentiated."""
+        """Factor of the cosines in the zero-shot softmax (or sigmoid), already exponentiated.
+
+        Raises:
+            ValueError: a file of the image tower alone, which has none.
+        """
+        if isinstance(self.clip, ImageOnlyClip):
+            raise self.clip.lacking()
         return float(self.clip.logit_scale.detach().double().exp())
 
     @property
@@ -78,7 +91,7 @@ class Model:
             FileNotFoundError: a Hugging Face tokenizer whose package or files are not here.
         """
         try:
-            return create_tokenizer(self.name)
+            return create_tokenizer(self.text_name)
         except Exception as error:
             raise FileNotFoundError(
                 f"Expected the tokenizer of {self.name} to be at hand, but got: {first_line(error)}. "
@@ -198,35 +211,67 @@ def stretch_image(image: Image.Image, size_px: tuple[int, int]) -> np.ndarray:
 
 
 def load_model(
-    name: str, pretrained: str | Path | None = None, *, device: str | torch.device = "auto", precision: str = "auto"
+    name: str,
+    pretrained: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    activation: str | None = None,
+    text: Model | None = None,
 ) -> Model:
     """Loads a model.
 
     Args:
-        name: an open_clip architecture ("ViT-B-16"), "hf-hub:org/repo", "local-dir:folder", or "toy" (embedded).
-        pretrained: a tag ("openai"), a path to a .safetensors or .pt state dict, or "random". None for "hf-hub:",
-            "local-dir:" and "toy", which carry their own; else it means random weights and warns. OpenAI's and other
-            QuickGELU weights switch the activation by themselves; a file cannot say, so name the "-quickgelu"
-            architecture with such a one.
+        name: an open_clip architecture ("ViT-B-16"), "hf-hub:org/repo", "local-dir:folder", or "toy" (embedded). A
+            folder or repository holds an open_clip model, or a CLIPModel or SiglipModel of Hugging Face.
+        pretrained: a tag ("openai"), the path of a file or folder of weights (see docs/checkpoints.md), or "random".
+            None for "hf-hub:", "local-dir:" and "toy", which carry their own; else it means random weights and warns.
+            A file whose text context or image grid differs from the architecture is loaded at its own size.
         device: "auto" (CUDA, then MPS, then CPU) or a PyTorch device.
         precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "fp16", "bf16" or "fp64".
+        activation: "gelu" or "quick_gelu", for a file that cannot say which it was trained with; None takes what the
+            tag, the configuration or the file says, else what the architecture has, and warns.
+        text: the model whose text tower goes with a file of the image tower alone.
 
     Raises:
-        ValueError: unknown name (the nearest ones are listed), tag, device or precision; an image tower that cannot be
-            operated on; a checkpoint of another architecture, or one that needs pickle.
+        ValueError: unknown name (the nearest ones are listed), tag, device, precision or activation; an image tower
+            that cannot be operated on; a file that holds something else (the message says what, and what would work),
+            that needs pickle, or whose numbers are not finite.
         FileNotFoundError: a missing file or folder, or weights that are neither cached nor to be downloaded.
 
     Warns:
         RandomWeightsWarning: an open_clip architecture without `pretrained`.
+        CheckpointWarning: a file that does not say its activation, or that holds more than a CLIP.
     """
     chosen = _choose_device(device)
     dtype = _choose_dtype(precision, chosen)
     pretrained = str(pretrained) if pretrained is not None else None
-    clip, source = create_clip(name, pretrained)
-    model = Model(name, source, clip.to(chosen, dtype), chosen)
-    if pretrained is None and source is None:
+    loaded = create_clip(name, pretrained, activation)
+    clip = loaded.clip
+    if loaded.image_only:
+        clip = ImageOnlyClip(clip.visual, str(loaded.source)) if text is None else with_text_of(text.clip, clip.visual)
+    elif text is not None:
+        raise ValueError(f"Expected text to be None for {name}, which has a text tower of its own, but got {text!r}")
+    _refuse_overflow(clip, dtype, name)
+    model = Model(name, loaded.source, clip.to(chosen, dtype), chosen, text_name=text.text_name if text else None)
+    if pretrained is None and loaded.source is None:
         warnings.warn(random_weights_message(name), RandomWeightsWarning, stacklevel=2)
+    for remark in loaded.remarks:
+        warnings.warn(remark, CheckpointWarning, stacklevel=2)
     return model
+
+
+def _refuse_overflow(clip: nn.Module, dtype: torch.dtype, name: str) -> None:
+    """Numbers that float16 cannot hold would become infinite without a word."""
+    if dtype != torch.float16:
+        return
+    largest = torch.finfo(dtype).max
+    for key, tensor in clip.named_parameters():
+        if float(tensor.detach().abs().max()) > largest:
+            raise ValueError(
+                f"Expected precision to hold the weights of {name}, but got fp16, which ends at {largest:.0f}, below a "
+                f"number in {key}; use bf16 or fp32"
+            )
 
 
 def _choose_device(device: str | torch.device) -> torch.device:

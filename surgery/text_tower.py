@@ -8,6 +8,8 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
+from surgery.text_sources import ImageOnlyClip
+
 POOL_TYPES = ("first", "last", "argmax", "eos")
 
 
@@ -82,7 +84,13 @@ class TextTower:
 
 
 def find_text_tower(clip: nn.Module) -> TextTower | None:
-    """The text transformer of an open_clip model; None for a tower of another make (Hugging Face, CoCa's)."""
+    """The text transformer of an open_clip model; None for a tower of another make (Hugging Face, CoCa's).
+
+    Raises:
+        ValueError: an image tower on its own.
+    """
+    if isinstance(clip, ImageOnlyClip):
+        raise clip.lacking()
     if isinstance(clip, CLIP):
         owner, pool_type, eos_id = clip, clip.text_pool_type, clip.text_eos_id
     elif isinstance(clip, CustomTextCLIP) and isinstance(clip.text, TextTransformer):

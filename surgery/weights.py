@@ -1,114 +1,149 @@
-"""Where weights come from: the embedded folder, a local folder, a file, open_clip's cache, a download."""
+"""From a name and a source of weights to an open_clip module: what to build, which file, and how the two fit.
+
+architecture, config  ->  a recipe  ->  its image tower is checked without memory
+                                     ->  the weights are found, or fetched (`surgery.hub`)
+                                     ->  read by what they hold (`surgery.checkpoints`), loaded at their own sizes
+"""
 
 import difflib
 import json
-import logging
-import pickle
-import socket
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import open_clip
-import torch
-from huggingface_hub import constants
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from open_clip.factory import load_checkpoint
-from safetensors import SafetensorError
 from torch import nn
 
+from surgery import downloads
+from surgery.checkpoints import Checkpoint, CheckpointError
+from surgery.checkpoints.contents import ACTIVATIONS, GELU, IMAGE_TOWER, QUICK_GELU
+from surgery.checkpoints.fitting import load_into_own_sizes, with_activation
+from surgery.checkpoints.folders import INDEX_SUFFIX, WEIGHT_SUFFIXES, read_checkpoint
+from surgery.checkpoints.hf_config import recipe_of as recipe_of_transformers
+from surgery.checkpoints.recipe import Recipe, build
 from surgery.towers import build_tower
 
 TOY_FOLDER = Path(__file__).resolve().parent.parent / "data" / "toy" / "model"
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 RANDOM = "random"
 """The value of `pretrained` for an architecture without trained weights."""
+
+CONFIG, TRANSFORMERS_CONFIG, PREPROCESSOR = "open_clip_config.json", "config.json", "preprocessor_config.json"
+QUICK_GELU_SUFFIX = "-quickgelu"
 
 
 class RandomWeightsWarning(UserWarning):
     """An architecture was loaded without a word on weights, so they are random."""
 
 
-class WeightsNotFound(FileNotFoundError):
-    """Weights are neither on this machine nor to be downloaded.
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A module with its weights.
 
     Attributes:
-        what: which weights.
-        reason: why they could not be downloaded.
-        architecture: the name to load a file of the same weights with; None where only a folder can carry them.
+        clip: the open_clip module on the CPU in float32.
+        source: tag or path of the weights; None for random ones, "local" for a folder's own.
+        remarks: what the file does not tell and may be wrong, for a warning.
+        image_only: whether the file holds the image tower alone; the text tower of `clip` is random then.
     """
 
-    def __init__(self, what: str, reason: str, architecture: str | None) -> None:
-        instead = f"load_model({architecture!r}, pretrained='path/to/weights.safetensors')"
-        super().__init__(
-            f"Expected {what} to be cached or to be downloaded, but got: {reason}. "
-            f"With a copy of the weights on this machine use {instead if architecture else 'local-dir:folder'}"
-        )
-        self.what, self.reason, self.architecture = what, reason, architecture
+    clip: nn.Module
+    source: str | None
+    remarks: tuple[str, ...] = ()
+    image_only: bool = False
 
 
-def create_clip(name: str, pretrained: str | None) -> tuple[nn.Module, str | None]:
-    """The open_clip module on the CPU in float32, and the source of its weights; see `surgery.load_model`."""
-    if name == "toy" or name.startswith("local-dir:"):
-        folder = TOY_FOLDER if name == "toy" else Path(name.removeprefix("local-dir:"))
-        _refuse_second_source(name, pretrained)
-        return _from_folder(folder), "local"
-    if name.startswith("hf-hub:"):
-        _refuse_second_source(name, pretrained)
-        return _downloaded(name, None, quick_gelu=False), "hf-hub"
+def create_clip(name: str, pretrained: str | None, activation: str | None = None) -> Loaded:
+    """Builds and fills a model; see `surgery.load_model` for the arguments and errors."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"Expected activation to be None or one of {', '.join(ACTIVATIONS)}, but got {activation!r}")
+    if name == "toy" or name.startswith(("local-dir:", "hf-hub:")):
+        if pretrained is not None:
+            raise ValueError(
+                f"Expected pretrained to be None for {name!r}, which carries its weights, but got {pretrained!r}"
+            )
+        return _own_weights(name, activation)
     architecture = name.replace("/", "-")
-    _check_architecture(architecture)
+    recipe = recipe_of(architecture)
     if pretrained in (None, RANDOM):
-        return create_random(architecture), None
-    if Path(pretrained).is_file() or Path(pretrained).suffix in WEIGHT_SUFFIXES:
-        clip = create_random(architecture)
-        _load_weights(clip, Path(pretrained), architecture)
-        return clip, pretrained
-    return _downloaded(architecture, pretrained, quick_gelu=_needs_quick_gelu(architecture, pretrained)), pretrained
+        return Loaded(build(with_activation(recipe, activation) if activation else recipe), None)
+    if is_path(pretrained):
+        return _from_file(recipe, Path(pretrained).expanduser(), activation)
+    return _from_tag(recipe, pretrained, activation)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences open_clip's remarks on random weights and QuickGELU: here these are choices and errors."""
+def is_path(pretrained: str) -> bool:
+    """Whether this names a file or folder and no tag."""
+    endings = (*WEIGHT_SUFFIXES, INDEX_SUFFIX)
+    return Path(pretrained).expanduser().exists() or pretrained.lower().endswith(endings) or "/" in pretrained
 
-    def not_from_open_clip(record: logging.LogRecord) -> bool:
-        return "open_clip" not in record.pathname
 
-    root = logging.getLogger()
-    root.addFilter(not_from_open_clip)
+# ---- recipes
+
+
+def recipe_of(name: str) -> Recipe:
+    """How to build a model of this name, from its configuration alone.
+
+    Raises:
+        ValueError: unknown architecture, or a configuration that is none of open_clip's or Hugging Face's CLIPs.
+        FileNotFoundError: a folder or repository without a configuration.
+    """
+    if name == "toy" or name.startswith("local-dir:"):
+        folder = folder_of(name)
+        return _recipe_in(folder, folder.name, str(folder))
+    if name.startswith("hf-hub:"):
+        repository = name.removeprefix("hf-hub:")
+        return _recipe_in(downloads.fetch_config(repository), name, repository)
+    _check_architecture(name)
+    return Recipe(name, downloads.with_local_text_config(open_clip.get_model_config(name)), _preprocess_of_tags(name))
+
+
+def folder_of(name: str) -> Path:
+    """The folder of "toy" or "local-dir:folder"."""
+    return TOY_FOLDER if name == "toy" else Path(name.removeprefix("local-dir:")).expanduser()
+
+
+def _recipe_in(folder: Path, name: str, origin: str) -> Recipe:
+    """From the configuration in a folder: open_clip's, else that of transformers."""
+    own = folder / CONFIG
+    if own.is_file():
+        config = _json(own)
+        if "model_cfg" not in config:
+            raise ValueError(f"Expected {own} to have the key model_cfg, but got {', '.join(config) or 'none'}")
+        activation = QUICK_GELU if config["model_cfg"].get("quick_gelu") else GELU
+        model_cfg = downloads.with_local_text_config(config["model_cfg"])
+        return Recipe(name, model_cfg, config.get("preprocess_cfg") or {}, activation)
+    theirs = folder / TRANSFORMERS_CONFIG
+    if theirs.is_file():
+        preprocessor = _json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
+        return replace(recipe_of_transformers(_json(theirs), preprocessor, origin), name=name)
+    raise FileNotFoundError(
+        f"Expected {folder} to be a folder with {CONFIG}, or {TRANSFORMERS_CONFIG} of a Hugging Face CLIPModel "
+        "or SiglipModel, but found none"
+    )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.removeFilter(not_from_open_clip)
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected {path} to be JSON, but got: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected {path} to be a JSON object, but got {type(content).__name__}")
+    return content
 
 
-@contextmanager
-def _offline_where_unreachable() -> Iterator[None]:
-    """Goes straight to the cache where the hub's name does not resolve, instead of half a minute of retries."""
-    before = constants.HF_HUB_OFFLINE
-    if not getproxies():
-        try:
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-        except OSError:
-            constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+def _preprocess_of_tags(architecture: str) -> dict[str, Any]:
+    """What all published weights of an architecture agree on, so that a file of them gets the right mean and std."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    settings = [_preprocess_of_tag(open_clip.get_pretrained_cfg(architecture, tag)) for tag in tags]
+    shared = dict(settings[0]) if settings else {}
+    return {key: value for key, value in shared.items() if all(one.get(key) == value for one in settings)}
 
 
-def _refuse_second_source(name: str, pretrained: str | None) -> None:
-    if pretrained is not None:
-        raise ValueError(
-            f"Expected pretrained to be None for {name!r}, which carries its weights, but got {pretrained!r}"
-        )
+def _preprocess_of_tag(source: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    return {key: source[key] for key in keys if source.get(key) is not None}
 
 
 def _check_architecture(name: str) -> None:
@@ -122,15 +157,9 @@ def _check_architecture(name: str) -> None:
     )
 
 
-def create_random(name: str, **options: Any) -> nn.Module:
-    """The architecture with random weights."""
-    try:
-        with _quiet():
-            return open_clip.create_model(name, pretrained_text=False, **options)
-    except Exception as error:
-        raise ValueError(
-            f"Expected {name} to be an architecture that open_clip can build here, but got: {error}"
-        ) from error
+def create_random(name: str, device: str = "cpu") -> nn.Module:
+    """The architecture with random weights; on "meta" its shapes alone."""
+    return build(recipe_of(name), device=device)
 
 
 def random_weights_message(name: str) -> str:
@@ -143,142 +172,94 @@ def random_weights_message(name: str) -> str:
     )
 
 
-def _from_folder(folder: Path) -> nn.Module:
-    config = folder / "open_clip_config.json"
-    if not config.is_file():
-        raise FileNotFoundError(f"Expected {folder} to be a folder with open_clip_config.json, but found none")
-    weights = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_SUFFIXES]
-    if not weights:
-        raise FileNotFoundError(f"Expected weights ({', '.join(WEIGHT_SUFFIXES)}) in {folder}, but found none")
-    clip = create_random(f"local-dir:{folder}", load_weights=False)
-    _load_weights(clip, min(weights, key=lambda path: WEIGHT_SUFFIXES.index(path.suffix)), folder.name)
-    return clip
+# ---- weights
 
 
-def _load_weights(clip: nn.Module, path: Path, architecture: str) -> None:
-    """Reads a state dict with safetensors or `weights_only=True` into the module, strictly."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected pretrained to be a file, but found none at {path}")
-    if path.suffix not in WEIGHT_SUFFIXES:
-        raise ValueError(f"Expected a checkpoint to end in {', '.join(WEIGHT_SUFFIXES)}, but got {path.name}")
-    try:
-        load_checkpoint(clip, str(path), strict=True, weights_only=True)
-    except (pickle.UnpicklingError, EOFError) as error:
+def _own_weights(name: str, activation: str | None) -> Loaded:
+    """Of the toy, a folder, or a repository: the configuration decides the activation."""
+    recipe = recipe_of(name)
+    if activation not in (None, recipe.activation):
         raise ValueError(
-            f"Expected {path.name} to hold tensors only, but reading it needs pickle, which can run code; "
-            "convert it to .safetensors where you trust it"
-        ) from error
-    except SafetensorError as error:
-        raise ValueError(f"Expected {path.name} to be a safetensors file, but got: {error}") from error
-    except (RuntimeError, AssertionError, AttributeError, TypeError, KeyError, StopIteration, IndexError) as error:
-        if "TorchScript" in str(error):
-            raise ValueError(
-                f"Expected {path.name} to be a state dict, but got a TorchScript archive; save its state_dict() instead"
-            ) from error
-        raise ValueError(
-            f"Expected {path.name} to be weights of {architecture}, but got: {first_line(error)}"
-        ) from error
-
-
-def _needs_quick_gelu(architecture: str, tag: str) -> bool:
-    """Whether the weights behind the tag were trained with QuickGELU.
-
-    Raises:
-        ValueError: unknown tag, or an architecture that fixes QuickGELU with weights that were trained without.
-    """
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    config = open_clip.get_model_config(architecture)
-    plain = architecture.removesuffix("-quickgelu")
-    if not open_clip.get_pretrained_cfg(architecture, tag):
-        if plain != architecture and open_clip.get_pretrained_cfg(plain, tag):
-            raise ValueError(
-                f"Expected weights trained with QuickGELU for {architecture}, but got {tag!r}, trained without; "
-                f"use {plain}"
-            )
-        raise ValueError(
-            f"Expected pretrained to be a tag of {architecture} ({', '.join(tags) or 'it has none'}) or the path of a "
-            f"{' or '.join(WEIGHT_SUFFIXES)} file, but got {tag!r}"
+            f"Expected activation to be None or {recipe.activation!r}, as the configuration of {name} says, "
+            f"but got {activation!r}"
         )
-    trained_with = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
-    if config.get("quick_gelu", False) and not trained_with:
-        raise ValueError(
-            f"Expected weights trained with QuickGELU for {architecture}, but got {tag!r}, trained without"
-        )
-    return trained_with
-
-
-def _downloaded(name: str, tag: str | None, quick_gelu: bool) -> nn.Module:
-    """Weights from open_clip's cache, or downloaded into it."""
-    _refuse_unsupported(name)
-    with _what_is_missing(name, tag):
-        return open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
-
-
-def download_weights(name: str, tag: str) -> None:
-    """Brings weights into open_clip's cache, where `load_model` finds them, and builds nothing.
-
-    Args:
-        name: architecture.
-        tag: one of its tags.
-
-    Raises:
-        FileNotFoundError: they cannot be downloaded.
-    """
-    with _what_is_missing(name, tag):
-        open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
-
-
-@contextmanager
-def _what_is_missing(name: str, tag: str | None) -> Iterator[None]:
-    """Around a download: quiet, no waiting where there is no network, and an error that says what else can be done."""
-    try:
-        with _quiet(), _offline_where_unreachable():
-            yield
-    except Exception as error:
-        what = f"weights {tag!r} of {name}" if tag else f"weights of {name}"
-        raise WeightsNotFound(what, _why_not_downloaded(error), tag and _architecture_of_file(name, tag)) from error
-
-
-def _architecture_of_file(name: str, tag: str) -> str:
-    """The architecture to load a file of a tag's weights with: a file cannot say that it needs QuickGELU."""
-    suffix = "-quickgelu"
-    return name + suffix if _needs_quick_gelu(name, tag) and not name.endswith(suffix) else name
-
-
-def _why_not_downloaded(error: BaseException) -> str:
-    """One reason from an error of the hub, of open_clip around it, or of an address."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    answers = [
-        c for c in causes if isinstance(c, HfHubHTTPError | HTTPError) and not isinstance(c, LocalEntryNotFoundError)
-    ]
-    if answers:
-        return first_line(answers[-1]).rstrip(".")
-    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes) and constants.HF_HUB_OFFLINE:
-        return "the hub is not asked, since HF_HUB_OFFLINE is set"
-    if any(isinstance(cause, LocalEntryNotFoundError | ConnectionError | URLError) for cause in causes):
-        return "no connection to the hub"
-    return first_line(error).rstrip(".")
-
-
-def _refuse_unsupported(name: str) -> None:
-    """Builds the tower without memory, so that nothing is downloaded for an architecture that is refused."""
     if name.startswith("hf-hub:"):
-        return
-    with torch.device("meta"):
-        build_tower(create_random(name, device="meta").visual)
+        shapes = operable_shapes(recipe)
+        path = downloads.fetch_weights_of(name.removeprefix("hf-hub:"), recipe.is_transformers)
+        return _filled(recipe, read_checkpoint(path), shapes, "hf-hub")
+    return _filled(recipe, read_checkpoint(folder_of(name)), operable_shapes(recipe), "local")
 
 
-def create_tokenizer(name: str) -> Any:
-    """open_clip's tokenizer; a relative `bpe_path` in a folder's configuration is relative to the folder."""
-    if name != "toy" and not name.startswith("local-dir:"):
-        return open_clip.get_tokenizer(name.replace("/", "-") if not name.startswith("hf-hub:") else name)
-    folder = TOY_FOLDER if name == "toy" else Path(name.removeprefix("local-dir:"))
-    text = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    merges = text.get("tokenizer_kwargs", {}).get("bpe_path")
-    options = {} if merges is None else {"bpe_path": str(folder / merges)}
-    return open_clip.get_tokenizer(f"local-dir:{folder}", **options)
+def _from_file(recipe: Recipe, path: Path, activation: str | None) -> Loaded:
+    """Of a user's file or folder, loaded into an architecture."""
+    shapes = operable_shapes(recipe)
+    checkpoint = read_checkpoint(path)
+    beside = _transformers_beside(path) if "Hugging Face" in checkpoint.origin else None
+    if beside is not None:
+        recipe = replace(recipe, preprocess_cfg=recipe.preprocess_cfg | beside.preprocess_cfg)
+    known = activation or checkpoint.activation or (beside and beside.activation)
+    configured = QUICK_GELU if recipe.model_cfg.get("quick_gelu") else GELU
+    if activation == GELU and configured == QUICK_GELU:
+        plain = recipe.name.removesuffix(QUICK_GELU_SUFFIX)
+        raise ValueError(f"Expected activation to be {QUICK_GELU!r} for {recipe.name}, but got {GELU!r}; use {plain}")
+    remarks = () if known or not _may_be_either(recipe) else (_activation_remark(recipe, path, configured),)
+    return _filled(with_activation(recipe, known or configured), checkpoint, shapes, str(path), remarks)
+
+
+def _transformers_beside(path: Path) -> Recipe | None:
+    """The configuration of transformers that lies beside a file, or in a folder."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        return None if (folder / CONFIG).is_file() else _recipe_in(folder, folder.name, str(folder))
+    except (OSError, CheckpointError):
+        return None
+
+
+def _may_be_either(recipe: Recipe) -> bool:
+    """Whether such an architecture was trained with either: not one of timm's, nor one whose activation is set."""
+    vision = recipe.model_cfg["vision_cfg"]
+    return "timm_model_name" not in vision and not vision.get("act_kwargs")
+
+
+def _activation_remark(recipe: Recipe, path: Path, chosen: str) -> str:
+    return (
+        f"{path.name} does not say whether it was trained with GELU or QuickGELU, and its numbers cannot tell: "
+        f"{chosen} was taken, as {recipe.name} has it, and a wrong one gives wrong maps. Say activation='gelu' or "
+        "activation='quick_gelu' (OpenAI's, DFN's and MetaCLIP's weights and what was trained from them)"
+    )
+
+
+def _from_tag(recipe: Recipe, tag: str, activation: str | None) -> Loaded:
+    """Of published weights, from open_clip's cache or fetched into it."""
+    known = QUICK_GELU if downloads.needs_quick_gelu(recipe.name, tag) else GELU
+    if activation not in (None, known):
+        raise ValueError(f"Expected activation to be None or {known!r} for {tag!r} weights, but got {activation!r}")
+    shapes = operable_shapes(recipe)
+    source = open_clip.get_pretrained_cfg(recipe.name, tag)
+    recipe = replace(with_activation(recipe, known), preprocess_cfg=_preprocess_of_tag(source))
+    return _filled(recipe, read_checkpoint(downloads.fetch_tag(recipe.name, tag)), shapes, tag)
+
+
+def _filled(
+    recipe: Recipe, checkpoint: Checkpoint, shapes: nn.Module, source: str, remarks: tuple[str, ...] = ()
+) -> Loaded:
+    if checkpoint.left_out:
+        shown = ", ".join(checkpoint.left_out[:3]) + (", ..." if len(checkpoint.left_out) > 3 else "")
+        count = len(checkpoint.left_out)
+        remarks += (f"{checkpoint.name} holds {count} tensors that are no part of the CLIP and were left out: {shown}",)
+    clip = load_into_own_sizes(recipe, checkpoint, shapes)
+    return Loaded(clip, source, remarks, checkpoint.holds == IMAGE_TOWER)
+
+
+def operable_shapes(recipe: Recipe) -> nn.Module:
+    """The model without memory, before anything is read or downloaded.
+
+    Raises:
+        ValueError: an image tower that cannot be operated on.
+    """
+    shapes = build(recipe, device="meta")
+    build_tower(shapes.visual)
+    return shapes
 
 
 def first_line(error: BaseException) -> str:

@@ -16,9 +16,9 @@ from dashboard import catalogue, services, state
 from dashboard.case import Case
 from dashboard.jobs import Job, Stopped
 from dashboard.services import MissingImage
-from surgery import METHODS, Method, Model, encode_dense, feature_surgery, load_model
+from surgery import METHODS, Method, Model, WeightsNotFound, encode_dense, feature_surgery, load_model
 from surgery.catalog import TagInfo
-from surgery.weights import TOY_FOLDER, WeightsNotFound
+from surgery.weights import TOY_FOLDER
 from tests.dashboard.conftest import component_data, error_texts
 
 CASE = Case(image="toy-5", prompts=("a black flower", "stone"))

@@ -1,55 +1,14 @@
 """Loading: what is accepted, what is refused and in which words."""
 
-import pickle
 import warnings
-from urllib.error import HTTPError, URLError
 
-import open_clip
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-from PIL import Image
-from safetensors.torch import save_file
 
 from surgery import METHODS, encode_dense, load_model
-from surgery.weights import RandomWeightsWarning, WeightsNotFound, _needs_quick_gelu, _why_not_downloaded
+from surgery.downloads import WeightsNotFound, needs_quick_gelu
+from surgery.weights import RandomWeightsWarning
 from tests.tiny import picture, register, tiny_model
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A state dict of tiny-vit as a .pt file, and the state dict."""
-    register("tiny-vit")
-    state = load_model("tiny-vit", "random", device="cpu").clip.state_dict()
-    torch.save(state, tmp_path / "tiny.pt")
-    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "tiny.safetensors")
-    return tmp_path, state
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_checkpoint_is_loaded_strictly(checkpoint, suffix):
-    folder, state = checkpoint
-    model = load_model("tiny-vit", pretrained=folder / f"tiny{suffix}", device="cpu")
-    assert all(torch.equal(value, state[name]) for name, value in model.clip.state_dict().items())
-    with pytest.raises(ValueError, match=rf"Expected tiny{suffix} to be weights of ViT-B-32, but got"):
-        load_model("ViT-B-32", pretrained=str(folder / f"tiny{suffix}"))
-
-
-def test_files_that_are_no_tensors_are_refused(tmp_path):
-    register("tiny-vit")
-    (tmp_path / "code.pt").write_bytes(pickle.dumps({"a": pytest.raises}))
-    torch.save({"a": Image.new("RGB", (2, 2))}, tmp_path / "object.pt")
-    for name in ("code.pt", "object.pt"):
-        with pytest.raises(ValueError, match=f"Expected {name} to hold tensors only, but reading it needs pickle"):
-            load_model("tiny-vit", pretrained=tmp_path / name)
-    (tmp_path / "text.safetensors").write_text("not tensors")
-    with pytest.raises(ValueError, match=r"Expected text\.safetensors to be a safetensors file"):
-        load_model("tiny-vit", pretrained=tmp_path / "text.safetensors")
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
-    with pytest.raises(ValueError, match="TorchScript archive"):
-        load_model("tiny-vit", pretrained=tmp_path / "script.pt")
-    with pytest.raises(FileNotFoundError, match=r"pretrained to be a file, but found none at .*missing\.pt"):
-        load_model("tiny-vit", pretrained=tmp_path / "missing.pt")
 
 
 def test_a_folder_needs_a_configuration_and_weights(tmp_path):
@@ -86,41 +45,6 @@ def test_no_network_and_no_cache_name_the_way_out(tmp_path, monkeypatch):
         load_model("hf-hub:nobody/nothing")
 
 
-def _raised(*errors):
-    """The last error, each raised while the one before was handled."""
-    caught = None
-    for error in errors:
-        try:
-            raise error from caught
-        except Exception as now:
-            caught = now
-    return caught
-
-
-@pytest.mark.parametrize(
-    ("errors", "reason"),
-    [
-        (
-            [OfflineModeIsEnabled("offline"), LocalEntryNotFoundError("look"), RuntimeError("x")],
-            "no connection to the hub",
-        ),
-        ([LocalEntryNotFoundError("Please check your connection"), RuntimeError("x")], "no connection to the hub"),
-        ([URLError("Name or service not known")], "no connection to the hub"),
-        ([HTTPError("https://a.b", 404, "Not Found", None, None), RuntimeError("x")], "HTTP Error 404: Not Found"),
-        ([ValueError("a checksum is wrong.")], "a checksum is wrong"),
-    ],
-)
-def test_why_weights_were_not_downloaded(monkeypatch, errors, reason):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    assert _why_not_downloaded(_raised(*errors)) == reason
-
-
-def test_an_asked_for_offline_mode_is_named(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    reason = _why_not_downloaded(_raised(OfflineModeIsEnabled("offline"), LocalEntryNotFoundError("look")))
-    assert reason == "the hub is not asked, since HF_HUB_OFFLINE is set"
-
-
 def test_random_weights_are_announced_unless_asked_for(recwarn):
     register("tiny-vit")
     assert load_model("tiny-vit", "random", device="cpu").pretrained is None
@@ -145,24 +69,11 @@ def test_towers_that_cannot_be_operated_on_are_refused(name, what):
 
 
 def test_quick_gelu_follows_the_weights():
-    assert _needs_quick_gelu("ViT-B-16", "openai")
-    assert _needs_quick_gelu("ViT-B-16-quickgelu", "openai")
-    assert not _needs_quick_gelu("ViT-B-16", "laion400m_e31")
+    assert needs_quick_gelu("ViT-B-16", "openai")
+    assert needs_quick_gelu("ViT-B-16-quickgelu", "openai")
+    assert not needs_quick_gelu("ViT-B-16", "laion400m_e31")
     with pytest.raises(ValueError, match="QuickGELU for ViT-B-32-quickgelu, but got 'laion2b_s34b_b79k'"):
         load_model("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k")
-
-
-def test_openai_weights_get_quick_gelu_without_the_user_knowing(monkeypatch):
-    asked = {}
-    monkeypatch.setattr("surgery.weights._refuse_unsupported", lambda name: None)
-    build = open_clip.create_model
-    monkeypatch.setattr(
-        "surgery.weights.open_clip.create_model",
-        lambda name, tag, **options: asked.update(options) or build("tiny-vit"),
-    )
-    register("tiny-vit")
-    load_model("ViT-B-16", pretrained="openai", device="cpu")
-    assert asked["force_quick_gelu"] is True and asked["require_pretrained"] is True
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Forms of checkpoints: what each is, made small, and what loading it gives."""
