@@ -12,6 +12,8 @@ from analysis.interventions import Intervention, iterate_interventions
 from analysis.lens import logit_lens, turning_layer
 from analysis.metrics import contrast, flip_auc, score_contrast
 from analysis.regions import Region
+from data.geometry import Framing
+from data.images import to_rgb
 from surgery import METHODS, TITLES, Method, Model, Trace, dense_features, similarity, usable_methods
 from surgery.dense import fit_method
 
@@ -124,6 +126,7 @@ def diagnose(
     *,
     templates: str = "none",
     size: int | tuple[int, int] | None = None,
+    fit: str = "stretch",
     ablate: bool = False,
 ) -> FlipReport:
     """Examines the map of one text on one image.
@@ -137,6 +140,7 @@ def diagnose(
         templates: prompt templates, see `surgery.prompts`.
         size: input size as in `Model.preprocess`; None for the native one. One pass serves all methods there; at
             another size one pass per position interpolation.
+        fit: how the image is brought to the input, as in `Model.preprocess`; a pixel mask follows.
         ablate: also remove every attention output and every MLP in turn, at about half a pass each.
 
     Raises:
@@ -146,8 +150,9 @@ def diagnose(
     if not text.strip():
         raise ValueError(f"Expected text to be a non-empty prompt, but got {text!r}")
     methods = usable_methods(model.tower) if methods is None else {"clip": METHODS["clip"], **methods}
-    pixels = model.preprocess([image], size)
-    region = _as_region(region, image, model.tower.grid_of(pixels), text)
+    image = to_rgb(image)
+    pixels = model.preprocess([image], size, fit=fit)
+    region = _as_region(region, model.framing(image.size[::-1], size, fit), model.tower.grid_of(pixels), text)
     feature = model.encode_text([text], templates)
     passes = _Passes(model, pixels)
     readings = {name: _read(passes, feature, region, method) for name, method in methods.items()}
@@ -217,9 +222,9 @@ def _read(passes: _Passes, feature: Tensor, region: Region, method: Method) -> M
     return read_method(passes.trace(method), feature, region, method)
 
 
-def _as_region(region: Region | np.ndarray | Tensor, image: Image.Image, grid: tuple[int, int], name: str) -> Region:
+def _as_region(region: Region | np.ndarray | Tensor, framing: Framing, grid: tuple[int, int], name: str) -> Region:
     if not isinstance(region, Region):
-        return Region.from_mask(region, grid, image_size=image.size[::-1], name=name)
+        return Region.from_mask(region, grid, image_size=framing.image_px, name=name, framing=framing)
     if region.grid != tuple(grid):
         raise ValueError(f"Expected region to be on the grid {tuple(grid)} of the input, but got {region.grid}")
     return region

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.geometry import patch_fractions
+from data.geometry import Framing, patch_fractions
 
 FOREGROUND_ABOVE_PERCENT = 50
 BACKGROUND_BELOW_PERCENT = 10
@@ -63,8 +63,9 @@ class Region:
         ignore: int | None = None,
         image_size: tuple[int, int] | None = None,
         name: str = "region",
+        framing: Framing | None = None,
     ) -> "Region":
-        """The region of a pixel mask, stretched over the grid.
+        """The region of a pixel mask, stretched over the grid, or as the image lies on the input.
 
         Args:
             mask: (H, W). Bool; or 0 and 1; or 0 and 255 (255 is foreground); or 0, 1 and 255 (255 is ignored).
@@ -72,6 +73,8 @@ class Region:
             ignore: value of pixels to ignore; None ignores 255 where 1 occurs as well.
             image_size: (H, W) of the image, to check that the mask belongs to it; None does not check.
             name: what the region is.
+            framing: where the image lies on the input, see `Model.framing`; None for stretched over it. What is filled
+                up beyond the image is neither foreground nor background.
 
         Raises:
             ValueError: the mask is not (H, W), has other values, another size than the image, or gives no region.
@@ -90,7 +93,10 @@ class Region:
                 f"Expected mask to hold 0 and 1 (255 ignored), or 0 and 255, but got the values {sorted(found)[:10]}; "
                 f"see regions_from_labels for masks of several classes"
             )
-        return _from_pixels(np.isin(pixels, [*foreground_values]), pixels != ignore, grid, name)
+        inside, known = np.isin(pixels, [*foreground_values]), np.not_equal(pixels, ignore)
+        if framing is not None:
+            inside, known = framing.apply(inside, False), framing.apply(known, False)
+        return _from_pixels(inside, known, grid, name)
 
     @classmethod
     def from_box(
@@ -99,6 +105,7 @@ class Region:
         image_size: tuple[int, int],
         grid: tuple[int, int],
         name: str = "region",
+        framing: Framing | None = None,
     ) -> "Region":
         """The region of a box.
 
@@ -107,6 +114,7 @@ class Region:
             image_size: (H, W) in pixels.
             grid: rows and columns of patches.
             name: what the region is.
+            framing: as in `from_mask`.
 
         Raises:
             ValueError: x1 <= x0 or y1 <= y0, the box reaches out of the image, or gives no region.
@@ -120,7 +128,7 @@ class Region:
             )
         mask = np.zeros((height, width), bool)
         mask[y0:y1, x0:x1] = True
-        return cls.from_mask(mask, grid, name=name)
+        return cls.from_mask(mask, grid, name=name, framing=framing)
 
     @classmethod
     def from_polygon(

@@ -111,10 +111,17 @@ class _Page:
         """Height and width of a cell in pixels."""
         return max(1, round(self.cell_height * DPI)), max(1, round(self.cell_width * DPI))
 
+    def picture_px(self, photo: np.ndarray) -> tuple[int, int]:
+        """Height and width in pixels of a photograph that fits into a cell in its own proportions."""
+        scale = min(cell / own for cell, own in zip(self.cell_px, photo.shape[:2], strict=True))
+        return tuple(max(1, round(own * scale)) for own in photo.shape[:2])
+
     def show(self, row: int, column: int, picture: np.ndarray) -> None:
-        """Fills a cell with a picture (h, w, 3) of `cell_px`."""
+        """Puts a picture (h, w, 3) into the middle of a cell."""
         x, y = self.cell_corner(row, column)
-        self.figure.figimage(picture, round(x * DPI), round((self.height - y) * DPI) - len(picture), origin="upper")
+        down, right = ((cell - own) // 2 for cell, own in zip(self.cell_px, picture.shape[:2], strict=True))
+        bottom = round((self.height - y) * DPI) - len(picture) - down
+        self.figure.figimage(picture, round(x * DPI) + right, bottom, origin="upper")
 
     def bar(self, height: float) -> Axes:
         """Axes of the colour bar, right of the maps."""
@@ -139,7 +146,7 @@ def _wrap(text: str, width: int, lines: int) -> str:
 
 
 def _draw_maps(page: _Page, photo: np.ndarray, maps: np.ndarray, limit: float) -> None:
-    small = Image.fromarray(photo).resize(page.cell_px[::-1], Image.Resampling.LANCZOS)
+    small = Image.fromarray(photo).resize(page.picture_px(photo)[::-1], Image.Resampling.LANCZOS)
     page.show(0, 0, np.asarray(small))
     grey = np.asarray(small.convert("L"), dtype=np.float64)[..., None].repeat(3, axis=-1) / 255  # (h, w, 3)
     for column, of_method in enumerate(maps):

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from contourpy import contour_generator
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from analysis.regions import polygon_mask
 
 OUTLINE_SIDE_PX = 224
+MAX_CORNERS = 1000
+MAX_COORDINATE_PX = 1_000_000
 IGNORE = 255
 """Pixels of an uploaded mask whose label is unknown, beside other ids."""
 
@@ -74,22 +76,41 @@ def _from_labels(value: str, uploaded: Callable[[str], np.ndarray | None]) -> np
     labels = uploaded(sha256)
     if labels is None:
         raise ValueError(f"Expected the mask with SHA-256 {sha256}, but it was not uploaded in this session")
+    if identifier and not (identifier.isascii() and identifier.isdecimal() and len(identifier) <= 5):
+        raise ValueError(f"Expected the id of a mask to be from 0 to 65535, but got {identifier[:20]!r}")
     wanted = [int(identifier)] if identifier else label_ids(labels)
     return np.isin(labels, wanted)
 
 
 def _drawn(kind: str, value: str, size: tuple[int, int]) -> np.ndarray:
-    numbers = [float(part) for part in value.split(",")]
-    if len(numbers) % 2 or len(numbers) < (4 if kind == "box" else 6) or not np.isfinite(numbers).all():
-        raise ValueError(f"Expected {kind} to be x0,y0,x1,y1{',...' if kind == 'polygon' else ''}, but got {value!r}")
+    numbers = _coordinates(kind, value)
     corners = list(zip(numbers[::2], numbers[1::2], strict=True))
     if kind == "polygon":
         return polygon_mask(np.array(corners), size)
-    canvas = Image.new("1", size[::-1])
-    (x0, y0), (x1, y1) = corners[0], corners[1]
-    box = (min(x0, x1), min(y0, y1), max(x0, x1) - 1, max(y0, y1) - 1)
-    ImageDraw.Draw(canvas).rectangle(box, fill=1)
-    return np.asarray(canvas)
+    (x0, x1), (y0, y1) = (sorted(round(side) for side in sides) for sides in zip(*corners, strict=True))
+    if x0 == x1 or y0 == y1:
+        raise ValueError(f"Expected box to be at least a pixel wide and high, but got {value!r}")
+    pixels = np.zeros(size, bool)
+    pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
+    return pixels
+
+
+def _coordinates(kind: str, value: str) -> list[float]:
+    """The numbers of a box or polygon, in pairs.
+
+    Raises:
+        ValueError: they are none, too few or too many, or beyond any image.
+    """
+    few, many = (4, 4) if kind == "box" else (6, 2 * MAX_CORNERS)
+    parts = value.split(",", many)
+    try:
+        numbers = [float(part) for part in parts]
+        if len(numbers) % 2 or not few <= len(numbers) <= many or not np.abs(numbers).max() <= MAX_COORDINATE_PX:
+            raise ValueError(f"{len(numbers)} numbers")
+    except ValueError as error:
+        more = ",..." if kind == "polygon" else ""
+        raise ValueError(f"Expected {kind} to be x0,y0,x1,y1{more} in pixels, but got {value[:60]!r}") from error
+    return numbers
 
 
 def outline_path(mask: np.ndarray, size: tuple[int, int]) -> str:

@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from PIL import Image, features
 
+from data.texts import printable
+
 Source = str | Path | bytes | BinaryIO
 
 MAX_PIXELS = 40_000_000  # above the photographs of most cameras; larger JPEGs are reduced while they are decoded
@@ -182,13 +184,13 @@ def _open_stream(source: Source) -> tuple[BinaryIO, str]:
             raise FileNotFoundError(f"Expected path to be an existing file, but got {str(path)!r}")
         if not path.is_file():
             raise ValueError(f"Expected path to be a file, but got {str(path)!r}, which is a folder or a device")
-        _check_bytes(path.name, path.stat().st_size)
-        return path.open("rb"), path.name
+        _check_bytes(printable(path.name), path.stat().st_size)
+        return path.open("rb"), printable(path.name)
     if not hasattr(source, "read"):
         raise TypeError(f"Expected source to be a path, bytes or a binary stream, but got {type(source).__name__}")
     if source.seekable():
         source.seek(0)
-    content, name = source.read(MAX_FILE_BYTES + 1), Path(str(getattr(source, "name", "image"))).name
+    content, name = source.read(MAX_FILE_BYTES + 1), printable(Path(str(getattr(source, "name", "image"))).name)
     _check_bytes(name, len(content))
     return io.BytesIO(content), name
 

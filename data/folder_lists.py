@@ -22,6 +22,8 @@ def read_classes(path: Path) -> tuple[dict[int, str], list[Problem]]:
     Returns:
         Classes by id, and the lines that are none.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"Expected {path.name} to be a file, but got a folder or a device")
     classes: dict[int, str] = {}
     problems = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
@@ -49,6 +51,8 @@ def read_meta(path: Path) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
     """
     if not path.exists():
         return {}, []
+    if not path.is_file():
+        return {}, [Problem(path.name, "expected a file, but got a folder or a device")]
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also where it is not UTF-8

@@ -17,6 +17,7 @@ from data.decoding import (
     Source,
     decoded,
 )
+from data.geometry import Framing
 
 __all__ = ["IMAGE_SUFFIXES", "LoadedImage", "Source", "decode_mask", "load_image", "to_rgb"]
 
@@ -84,6 +85,16 @@ class LoadedImage:
     def to_pil(self) -> Image.Image:
         """A Pillow image of mode RGB, a copy."""
         return Image.fromarray(self.rgb)
+
+    def framed(self, framing: Framing, fill_rgb: tuple[int, int, int]) -> "LoadedImage":
+        """The part that the network sees, at the photograph's own resolution; itself where that is all of it.
+
+        Args:
+            framing: where the photograph lies on the input, see `Model.framing`.
+            fill_rgb: colour of what is filled up beyond it.
+        """
+        pixels = framing.apply(self.rgb, fill_rgb)
+        return self if pixels is self.rgb else LoadedImage.from_rgb(pixels, self.name)
 
 
 def load_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> LoadedImage:

@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -15,6 +17,9 @@ import platformdirs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def cache_folder() -> Path | None:
@@ -51,6 +56,30 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def write_together(folder: str | Path) -> Iterator[Path]:
+    """Gives a temporary folder to write files to, and moves all of them to `folder` once the block has ended well.
+
+    An error or Ctrl-C in the block leaves `folder` as it was, so that files that belong together come together.
+
+    Args:
+        folder: where the files go; made if need be.
+
+    Yields:
+        A hidden folder inside of it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{secrets.token_hex(8)}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file from memory, such as an encoded PNG."""
     with write_atomic(path) as temporary:
@@ -80,7 +109,8 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     _check_suffix(path, (".json",))
     text = json.dumps(to_json(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    # Half a surrogate pair, from a file name that is no UTF-8, becomes the escape that JSON has for it.
+    write_bytes(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def write_table(path: str | Path, frame: "pd.DataFrame") -> None:
@@ -92,9 +122,28 @@ def write_table(path: str | Path, frame: "pd.DataFrame") -> None:
     _check_suffix(path, (".csv", ".parquet"))
     with write_atomic(path) as temporary:
         if temporary.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
+            temporary.write_bytes(to_csv(frame))
         else:
             frame.to_parquet(temporary, index=False)
+
+
+def to_csv(frame: "pd.DataFrame") -> bytes:
+    """A table as the bytes of a CSV file, UTF-8, without its index.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front of it; numbers stay as they are.
+    """
+    safe = frame.rename(columns=_inert)
+    for place, kind in enumerate(safe.dtypes):
+        if str(kind) in ("object", "str", "string", "category"):
+            safe.isetitem(place, safe.iloc[:, place].map(_inert))
+    return safe.to_csv(index=False).encode(errors="backslashreplace")
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    lines = cell.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR would be written without quotes
+    return f"'{lines}" if cell.startswith(FORMULA_STARTS) and not NUMBER.fullmatch(cell) else lines
 
 
 def to_json(value: Any) -> Any:

@@ -130,9 +130,13 @@ class Model:
         sizes = {framing.input_px for framing in framings}
         if len(sizes) > 1:
             raise ValueError(f"Expected images of one shape for a batch of letterboxes, but got inputs {sorted(sizes)}")
-        fill = tuple(round(255 * value) for value in self.normalization[0])
-        framed = [_frame(image, framing, fill) for image, framing in zip(upright, framings, strict=True)]
+        framed = [_frame(image, framing, self.fill_rgb) for image, framing in zip(upright, framings, strict=True)]
         return self.normalise(torch.from_numpy(np.stack(framed)))
+
+    @property
+    def fill_rgb(self) -> tuple[int, int, int]:
+        """The colour beyond the image in a letterbox: the mean of the training images, 0 after normalisation."""
+        return tuple(round(255 * value) for value in self.normalization[0])
 
     def framing(
         self, image_px: tuple[int, int], size: int | tuple[int, int] | None = None, fit: str = "stretch"

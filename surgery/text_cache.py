@@ -50,7 +50,10 @@ class TextCache:
     def load(self, text: str) -> np.ndarray | None:
         """The feature (d,) of a text; None if it is not there, damaged, or not finite."""
         try:
-            content = self.path(text).read_bytes()
+            path = self.path(text)
+            if not path.is_file():  # a pipe would be waited for
+                return None
+            content = path.read_bytes()
         except OSError:
             return None
         digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,11 +20,14 @@ from rich.progress import (
 )
 from typer.core import TyperGroup
 
+from data.texts import printable
+
 UsageError = typer.BadParameter.__mro__[1]
 """The parser's own class of wrong commands; typer exports only its children."""
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 BAR_AFTER_S = 1.0
+FAILURES_SHOWN = 20
 
 
 class CommandGroup(TyperGroup):
@@ -43,7 +46,7 @@ class CommandGroup(TyperGroup):
             code = MISUSED
         except typer.Abort:
             code = INTERRUPTED
-        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        except (OSError, ValueError, OverflowError, RuntimeError, MemoryError) as error:
             say(f"Error: {one_line(error)}")
             code = FAILED
         sys.exit(code if isinstance(code, int) else 0)
@@ -60,8 +63,16 @@ def error_console() -> Console:
 
 
 def say(text: str) -> None:
-    """One line on stderr, as it is: no markup, no wrapping."""
-    error_console().print(text, markup=False, soft_wrap=True)
+    """One line on stderr: no markup, no wrapping, and nothing in it that the terminal obeys."""
+    error_console().print(printable(text), markup=False, soft_wrap=True)
+
+
+def say_failures(failures: Sequence[object], what: str = "Error", shown: int = FAILURES_SHOWN) -> None:
+    """A line for each of the first few, and how many more there are."""
+    for failure in failures[:shown]:
+        say(f"{what}: {failure}")
+    if len(failures) > shown:
+        say(f"{what}: {len(failures) - shown:,} more")
 
 
 @contextmanager

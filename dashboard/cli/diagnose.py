@@ -10,6 +10,7 @@ from rich.table import Table
 
 from dashboard.cli import options
 from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
+from data.texts import check_unicode, printable
 
 if TYPE_CHECKING:
     from analysis import FlipReport
@@ -40,6 +41,7 @@ def diagnose_image(
     ] = None,
     method: options.MethodNames = None,
     size: options.Size = None,
+    fit: options.Fit = "stretch",
     ablate: Annotated[
         bool,
         typer.Option(
@@ -75,15 +77,18 @@ def diagnose_image(
     with interrupt_note(lambda: "nothing was written."):
         if not text.strip():
             raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
+        with usage_errors():
+            check_unicode(text, "--text")
         with bar("Starting"):
             from dashboard.cli.image_paths import claim_stems, find_image, foreign_to_toy
 
-            source, size_px = find_image(image), options.parse_size(size)
+            source, wanted = find_image(image), options.parse_size(size)
             photo = source.load()
 
             from analysis import diagnose
             from dashboard.cli.diagnosis_files import write_diagnosis
             from dashboard.cli.regions import chosen_region
+            from data.store import write_together
 
             options.check_templates(templates)
         if "," in text:
@@ -91,17 +96,19 @@ def diagnose_image(
         loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
         methods = options.choose_methods(loaded.tower, method or [])
         options.announce_cuts(loaded, [text], templates)
-        with usage_errors():
-            grid = loaded.tower.grid_for(loaded.native_size if size_px is None else size_px)
-        region = chosen_region(image, text, mask, class_id, box, photo.size_px, grid)
+        options.check_size(loaded, wanted, fit)
+        framing = loaded.framing(photo.size_px, wanted, fit)
+        region = chosen_region(image, text, mask, class_id, box, framing, loaded.tower.grid_for(framing.input_px))
+        options.announce_reduced(photo)
         options.announce_limits(model, [text], foreign_to_toy([source]))
         with bar("Diagnosing"):
             report = diagnose(
-                loaded, photo.to_pil(), text, region, methods, templates=templates, size=size_px, ablate=ablate
+                loaded, photo.to_pil(), text, region, methods, templates=templates, size=wanted, fit=fit, ablate=ablate
             )
         weights = options.describe_weights(loaded)
         stem = next(claim_stems([source], out, "diagnosis.png"))[1]
-        names = write_diagnosis(out, stem, loaded, weights, photo, report, templates)
+        with write_together(out) as folder:
+            names = write_diagnosis(folder, stem, loaded, weights, photo, framing, report, templates)
     _print(report)
     say(f"Wrote {out / names[0]} and {', '.join(name.removeprefix(stem) for name in names[1:])}.")
     say(f"{time.perf_counter() - started:.1f} s")
@@ -110,7 +117,7 @@ def diagnose_image(
 def _print(report: "FlipReport") -> None:
     """The summary and two tables on stdout."""
     console = Console(highlight=False)
-    console.print(report.summary, markup=False)
+    console.print(printable(report.summary), markup=False)
     console.print()
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("method", "contrast", "score contrast", "flip AUC"):

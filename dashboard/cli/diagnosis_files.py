@@ -21,6 +21,7 @@ from dashboard.figures import plot_maps, shared_limit
 from dashboard.figures.flip import plot_ablation, plot_heads, plot_lens, plot_methods, plot_waterfall
 from dashboard.figures.theme import REGION_COLOUR
 from dashboard.overview import lay_over
+from data.geometry import Framing
 from data.images import LoadedImage
 from data.store import write_bytes, write_json, write_table
 from surgery import Model
@@ -31,39 +32,47 @@ FINE = 8  # drawn cells a patch and side, so that an outline follows the patches
 
 
 def write_diagnosis(
-    folder: Path, stem: str, model: Model, weights: str, image: LoadedImage, report: FlipReport, templates: str
+    folder: Path,
+    stem: str,
+    model: Model,
+    weights: str,
+    image: LoadedImage,
+    framing: Framing,
+    report: FlipReport,
+    templates: str,
 ) -> list[str]:
     """Writes `<stem>_diagnosis` .json, .html, .png and the tables `_components.csv`, `_methods.csv`.
 
     Returns:
         The names of the files.
     """
-    size_px = tuple(side * patch for side, patch in zip(report.region.grid, model.tower.patch_px, strict=True))
-    settings = settings_line(model, weights, size_px, templates)
+    settings = settings_line(model, weights, framing.input_px, templates, framing.fit)
+    seen = image.framed(framing, model.fill_rgb)
     title = f'{image.name}: "{report.text}"'
     figures = _figures(report)
     methods = [title_of(name) for name in report.readings]
     values = np.stack([found.values for found in report.readings.values()])[None]  # (1, methods, gh, gw)
     page = figures_html(
-        title, report.summary, settings, [plot_maps(values, [report.text], methods, image.rgb), *figures]
+        title, report.summary, settings, [plot_maps(values, [report.text], methods, seen.rgb), *figures]
     )
     names = [f"{stem}_diagnosis{end}" for end in (".png", ".html", ".json", "_methods.csv", "_components.csv")]
-    write_bytes(folder / names[0], diagnosis_png(image, report, title, settings, figures))
+    write_bytes(folder / names[0], diagnosis_png(seen, report, title, settings, figures))
     write_bytes(folder / names[1], page)
     write_table(folder / names[3], method_table(report))
     write_table(folder / names[4], component_table(report))
-    write_json(folder / names[2], _content(model, weights, size_px, image, report, templates))
+    write_json(folder / names[2], _content(model, weights, image, framing, report, templates))
     return names
 
 
 def _content(
-    model: Model, weights: str, size_px: tuple[int, int], image: LoadedImage, report: FlipReport, templates: str
+    model: Model, weights: str, image: LoadedImage, framing: Framing, report: FlipReport, templates: str
 ) -> dict[str, Any]:
     """Every setting and number but the maps."""
     components = component_table(report).astype(object)
     return {
         "image": describe_image(image),
-        "model": describe_model(model, weights, size_px),
+        "model": describe_model(model, weights, framing.input_px),
+        "framing": framing,
         "text": report.text,
         "templates": templates,
         "region": {"name": report.region.name, "patches": _draw_region(report), "legend": "# foreground, . background"},

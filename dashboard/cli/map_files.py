@@ -12,6 +12,7 @@ from torch import Tensor
 from dashboard.cli.options import title_of
 from dashboard.cli.provenance import describe_image, describe_model, describe_versions, settings_line
 from dashboard.overview import overview_png
+from data.geometry import Framing
 from data.images import LoadedImage
 from data.store import write_bytes, write_json, write_npz
 from surgery import METHODS, Method, Model, class_probabilities, dense_features, feature_surgery, similarity
@@ -34,7 +35,8 @@ class Request:
         text: (t, d) their features.
         redundant: (1, d) feature of the empty text for feature surgery of a single prompt, else None.
         surgery: whether feature surgery is applied.
-        size_px: height and width of the model's input.
+        size: a side of the model's input in pixels, (height, width), or None for its native size.
+        fit: how images are brought to it, see `Model.preprocess`.
     """
 
     model: Model
@@ -46,7 +48,12 @@ class Request:
     text: Tensor
     redundant: Tensor | None
     surgery: bool
-    size_px: tuple[int, int]
+    size: int | tuple[int, int] | None
+    fit: str
+
+    def framing(self, image: LoadedImage) -> Framing:
+        """Where an image lies on the input."""
+        return self.model.framing(image.size_px, self.size, self.fit)
 
     @property
     def unit(self) -> str:
@@ -73,8 +80,8 @@ class ImageMaps:
 def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
     """One trace an interpolation of the position embedding, and at the native size one for all methods."""
     model = request.model
-    pixels = model.preprocess([image.to_pil()], size=request.size_px)
-    native = model.tower.grid_for(request.size_px) == tuple(model.tower.native_grid)
+    pixels = model.preprocess([image.to_pil()], size=request.size, fit=request.fit)
+    native = model.tower.grid_of(pixels) == tuple(model.tower.native_grid)
     groups: dict[str, dict[str, Method]] = {"bicubic": {}}
     for name, method in request.methods.items():
         groups.setdefault("bicubic" if native else method.position_interpolation, {})[name] = method
@@ -109,8 +116,9 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         "unit": np.array(request.unit),
         "image_sha256": np.array(image.sha256),
     }
+    framing = request.framing(image)
     picture = overview_png(
-        image.rgb,
+        image.framed(framing, request.model.fill_rgb).rgb,
         found.maps,
         request.prompts,
         [title_of(name) for name in request.methods],
@@ -119,8 +127,9 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         settings=settings_line(
             request.model,
             request.weights,
-            request.size_px,
+            framing.input_px,
             request.templates,
+            framing.fit,
             f"feature surgery: {'yes' if request.surgery else 'no'}",
         ),
         minmax=minmax,
@@ -136,7 +145,8 @@ def describe_maps(
     """Every setting, and the numbers of each map in short; the maps themselves are in the .npz."""
     return {
         "image": describe_image(image),
-        "model": describe_model(request.model, request.weights, request.size_px),
+        "model": describe_model(request.model, request.weights, request.framing(image).input_px),
+        "framing": request.framing(image),
         "prompts": request.prompts,
         "prompts_cut": request.cuts,
         "templates": request.templates,

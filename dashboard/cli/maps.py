@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli import options
-from dashboard.cli.console import FAILED, bar, interrupt_note, one_line, say, usage_errors
+from dashboard.cli.console import FAILED, bar, interrupt_note, one_line, say, say_failures
 
 if TYPE_CHECKING:
     from dashboard.cli.image_paths import Failure, ImageSource
@@ -26,6 +26,7 @@ def draw_maps(
     text: options.Texts,
     method: options.MethodNames = None,
     size: options.Size = None,
+    fit: options.Fit = "stretch",
     feature_surgery: Annotated[
         bool,
         typer.Option(
@@ -76,11 +77,10 @@ def draw_maps(
                 prompts = options.split_texts(text)
                 options.check_templates(templates)
             loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
-            request = _prepare(loaded, prompts, templates, method or [], feature_surgery, wanted_size)
+            request = _prepare(loaded, prompts, templates, method or [], feature_surgery, wanted_size, fit)
             options.announce_limits(model, prompts, foreign_to_toy(sources))
             failures += _run(request, sources, out, normalize, written)
-    for failure in failures:
-        say(f"Error: {failure}")
+    say_failures(failures)
     say(f"{_summary(written, out)} {len(failures)} failed. {time.perf_counter() - started:.1f} s")
     if failures:
         raise typer.Exit(FAILED)
@@ -99,20 +99,19 @@ def _prepare(
     templates: str,
     methods: list[str],
     surgery: bool,
-    size: tuple[int, int] | None,
+    size: int | tuple[int, int] | None,
+    fit: str,
 ) -> "Request":
     """Everything that is the same for all images, checked before the first one."""
     from dashboard.cli.map_files import Request
 
     chosen = options.choose_methods(model.tower, methods)
-    size_px = model.native_size if size is None else size
-    with usage_errors():
-        model.tower.grid_for(size_px)
+    options.check_size(model, size, fit)
     weights = options.describe_weights(model)
     cuts = options.announce_cuts(model, prompts, templates)
     text = options.encode_prompts(model, prompts, templates)
     redundant = model.encode_text([""], templates) if surgery and len(prompts) == 1 else None
-    return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size_px)
+    return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size, fit)
 
 
 def _run(
@@ -121,17 +120,20 @@ def _run(
     """One image after the other; one that cannot be used does not stop the others."""
     from dashboard.cli.image_paths import Failure, claim_stems
     from dashboard.cli.map_files import compute_maps, write_maps
+    from data.store import write_together
 
     failures = []
     with bar("Images", total=len(sources)) as advance:
         for done, (source, stem) in enumerate(claim_stems(sources, out, "maps.png"), start=1):
             try:
                 image = source.load()
+                options.announce_reduced(image)
                 found = compute_maps(request, image)
+                with write_together(out) as folder:
+                    write_maps(folder, stem, request, image, found, minmax)
             except (OSError, ValueError, RuntimeError, MemoryError) as error:
                 failures.append(Failure(source.name, one_line(error)))
             else:
-                write_maps(out, stem, request, image, found, minmax)
                 written.append(stem)
             advance(done)
     return failures

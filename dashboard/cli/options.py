@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli.console import UsageError, bar, say, usage_errors
+from data.texts import check_unicode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from data.images import LoadedImage
     from surgery import Method, Model
     from surgery.towers import Tower
     from surgery.words import PromptCut
@@ -77,6 +79,16 @@ Size = Annotated[
     ),
 ]
 
+Fit = Annotated[
+    str,
+    typer.Option(
+        "--fit",
+        metavar="stretch|crop|letterbox",
+        help="stretch the image over the input, crop its middle (as most CLIPs were trained), or keep its shape on a "
+        "grid of its own, --size then being the longer side.",
+        rich_help_panel=IMAGE_PANEL,
+    ),
+]
 
 MethodNames = Annotated[
     list[str] | None,
@@ -189,7 +201,7 @@ def split_texts(texts: Sequence[str]) -> tuple[str, ...]:
     from surgery.prompts import split_prompts
 
     with usage_errors():
-        return tuple(dict.fromkeys(prompt for text in texts for prompt in split_prompts(text)))
+        return tuple(dict.fromkeys(prompt for text in texts for prompt in split_prompts(check_unicode(text, "--text"))))
 
 
 def announce_cuts(model: "Model", prompts: Sequence[str], templates: str) -> tuple["PromptCut", ...]:
@@ -228,8 +240,8 @@ def check_templates(name: str) -> None:
         resolve_templates(name)
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(height, width) in pixels; None where nothing was given.
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """A side or (height, width) in pixels; None where nothing was given.
 
     Raises:
         UsageError: neither a side nor two.
@@ -239,10 +251,23 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,5})(?:[xX]([0-9]{1,5}))?", text.strip())
     if match is None:
         raise UsageError(f"Expected --size to be a side in pixels or HEIGHTxWIDTH (224, 224x336), but got {text!r}")
-    return int(match[1]), int(match[2] or match[1])
+    return (int(match[1]), int(match[2])) if match[2] else int(match[1])
+
+
+def check_size(model: "Model", size: int | tuple[int, int] | None, fit: str) -> None:
+    """Refuses a size that is no multiple of the patch, or an unknown fit, as a wrong command."""
+    with usage_errors():
+        model.framing((1, 1), size, fit)
+
+
+def announce_reduced(image: "LoadedImage") -> None:
+    """Says that a very large JPEG was reduced, since boxes and masks are in pixels of what it became."""
+    if image.reduced > 1:
+        height, width = image.size_px
+        say(f"Note: {image.name} was reduced by {image.reduced} to {width} x {height} pixels while it was decoded")
 
 
 def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:

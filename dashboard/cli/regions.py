@@ -1,11 +1,13 @@
 """The region of the command line: a mask file, a box, or the object of a toy scene that the prompt names."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from analysis import Region
 from dashboard.cli.console import UsageError, usage_errors
+from data.geometry import Framing
 from data.images import decode_mask
 from data.samples import SAMPLES, load_sample
 
@@ -18,7 +20,7 @@ def chosen_region(
     mask: Path | None,
     class_id: int | None,
     box: str | None,
-    image_size: tuple[int, int],
+    framing: Framing,
     grid: tuple[int, int],
 ) -> Region:
     """What should light up, on the grid of patches.
@@ -27,7 +29,7 @@ def chosen_region(
         image: as it was given.
         text: the prompt, also the name of the region.
         mask, class_id, box: the options; without them the object of the sample that the prompt names.
-        image_size: (height, width) of the image in pixels.
+        framing: where the image lies on the input.
         grid: rows and columns of patches.
 
     Raises:
@@ -42,10 +44,10 @@ def chosen_region(
         pixels = _object_of_sample(image, text)
     with usage_errors():
         if box is not None:
-            return Region.from_box(parse_box(box), image_size, grid, name=text)
+            return Region.from_box(parse_box(box), framing.image_px, grid, name=text, framing=framing)
         if mask is not None:
             pixels = read_mask(mask, class_id)
-        return Region.from_mask(pixels, grid, image_size=image_size, name=text)
+        return Region.from_mask(pixels, grid, image_size=framing.image_px, name=text, framing=framing)
 
 
 def _object_of_sample(image: str, text: str) -> np.ndarray:
@@ -91,6 +93,8 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     """
     try:
         x0, y0, x1, y1 = (float(part) for part in text.split(","))
+        if not all(map(math.isfinite, (x0, y0, x1, y1))):
+            raise ValueError("not finite")
     except ValueError as error:
         raise ValueError(f"Expected --box to be x0,y0,x1,y1 in pixels, but got {text!r}") from error
     return x0, y0, x1, y1

@@ -87,20 +87,22 @@ def sweep_images(
     with interrupt_note(lambda: "nothing was written."):
         with bar("Starting"):
             from dashboard.cli.sweep_files import run_sweep, write_sweep
+            from data.store import write_together
         grid = make_grid(kinds, alphas, blocks, residuals, mlp)
         options.check_templates(templates)
         size_px, dataset = options.parse_size(size), open_dataset(data, masks, limit)
         loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
+        options.check_size(loaded, size_px, "stretch")
         with usage_errors():
             grid.methods(loaded.tower)
-            loaded.tower.grid_for(loaded.native_size if size_px is None else size_px)
         _announce_limits(model, dataset, limit)
         run = run_sweep(loaded, dataset, limit or len(dataset), grid, templates, size_px)
         _report_skips(run)
         if not run.rows:
             raise ValueError(f"Expected {data} to hold an image with a class that fills a patch, but got none")
         weights = options.describe_weights(loaded)
-        names = write_sweep(out, dataset, loaded, weights, run, masks)
+        with write_together(out) as folder:
+            names = write_sweep(folder, dataset, loaded, weights, run, masks)
     say(f"Wrote {', '.join(str(out / name) for name in names)}.")
     say(f"{run.images} images, {len(run.rows)} rows. {time.perf_counter() - started:.1f} s")
     if run.interrupted:

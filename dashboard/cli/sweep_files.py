@@ -37,7 +37,7 @@ class SweepRun:
 
 
 def run_sweep(
-    model: Model, dataset: Dataset, count: int, grid: SweepGrid, templates: str, size: tuple[int, int] | None
+    model: Model, dataset: Dataset, count: int, grid: SweepGrid, templates: str, size: int | tuple[int, int] | None
 ) -> SweepRun:
     """Measures the first `count` images; Ctrl-C ends it and keeps the images that are done.
 
@@ -65,7 +65,7 @@ def run_sweep(
             if not complete:
                 raise
             interrupted = True
-    size_px = model.native_size if size is None else size
+    size_px = model.framing((1, 1), size).input_px
     return SweepRun(tuple(rows[:complete]), tuple(skipped), images, interrupted, grid, templates, size_px)
 
 

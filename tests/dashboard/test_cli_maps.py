@@ -124,7 +124,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path, photo):
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2
     assert "missing.png" in errors[0] and "Expected an image file, a folder or a sample" in errors[0]
-    assert "notes.png: Expected notes.png to be a PNG, JPEG or WebP file" in errors[1]
+    assert "notes.png: Expected notes.png to be a PNG, JPEG, WebP" in errors[1]
     assert "1 image done" in result.stderr and "2 failed" in result.stderr
 
 
