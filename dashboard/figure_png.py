@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from dashboard.fonts import set_fonts
 from dashboard.overview import lay_over
 
 Colour = tuple[float, float, float, float]
@@ -48,6 +49,7 @@ def figure_png(figure: go.Figure, size_in: tuple[float, float] = (8.0, 4.6)) -> 
 
 def save_png(page: Figure) -> bytes:
     """A matplotlib figure as a PNG file."""
+    set_fonts(page)
     stream = io.BytesIO()
     FigureCanvasAgg(page).print_png(stream)
     return stream.getvalue()

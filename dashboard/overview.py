@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dashboard.figures.theme import NEGATIVE_RGB, OPACITY, POSITIVE_RGB, shared_limit
+from dashboard.fonts import set_fonts
 
 CELL_IN = 1.9
 MAX_SIDE_IN = 320.0  # Agg draws at most 2^16 pixels a side
@@ -72,6 +73,7 @@ def overview_png(
     settings = _wrap(settings, page.chars(7), SETTINGS_LINES)
     page.write(EDGE_IN, page.height - 0.08, settings, va="bottom", fontsize=7, color="0.35")
     _draw_bar(page.bar(min(2.6, len(prompts) * page.cell_height)), limit, unit, one_sided=minmax)
+    set_fonts(page.figure)
     stream = io.BytesIO()
     FigureCanvasAgg(page.figure).print_png(stream)
     return stream.getvalue()

@@ -1,10 +1,11 @@
 """The command `clip-theatre`. Each command is a module; what is slow to import is imported when a command runs."""
 
+import warnings
 from typing import Annotated
 
 import typer
 
-from dashboard.cli.console import CommandGroup
+from dashboard.cli.console import CommandGroup, say_warning
 from dashboard.cli.diagnose import diagnose_image
 from dashboard.cli.maps import draw_maps
 from dashboard.cli.models import show_models
@@ -54,6 +55,7 @@ app.command("models")(show_models)
 
 def main() -> None:
     """Entry point of the installed command."""
+    warnings.showwarning = say_warning
     app()
 
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,7 @@ UsageError = typer.BadParameter.__mro__[1]
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 BAR_AFTER_S = 1.0
 FAILURES_SHOWN = 20
+OWN_PACKAGES = ("dashboard", "analysis", "surgery", "data")
 
 
 class CommandGroup(TyperGroup):
@@ -65,6 +67,14 @@ def error_console() -> Console:
 def say(text: str) -> None:
     """One line on stderr: no markup, no wrapping, and nothing in it that the terminal obeys."""
     error_console().print(printable(text), markup=False, soft_wrap=True)
+
+
+def say_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """In place of `warnings.showwarning`: what the project's own packages warn of is a note, all else as ever."""
+    if category.__module__.startswith(OWN_PACKAGES):
+        say(f"Note: {message}")
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def say_failures(failures: Sequence[object], what: str = "Error", shown: int = FAILURES_SHOWN) -> None:
