@@ -14,7 +14,7 @@ from dashboard.panels.gallery import render_gallery
 from dashboard.panels.page import EXPECTED
 from dashboard.panels.texts import join_prompts, plain
 from dashboard.regions import label_ids
-from data.images import decode_mask, load_image
+from data.images import IMAGE_SUFFIXES, decode_mask, load_image
 from data.samples import SAMPLES
 from surgery.prompts import split_prompts
 
@@ -24,7 +24,7 @@ TEMPLATE_TITLES = {
     "clip_surgery": "85 templates of CLIP Surgery",
     "imagenet": "80 ImageNet templates",
 }
-IMAGE_TYPES = ["png", "jpg", "jpeg", "webp"]
+IMAGE_TYPES = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]
 
 
 def render_sidebar(case: Case) -> None:

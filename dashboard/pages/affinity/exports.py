@@ -17,6 +17,7 @@ from dashboard.pages.affinity import results
 from dashboard.pages.affinity.settings import AffinitySettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import join, python_case
+from data.store import to_csv
 
 
 def affinity_exports(case: Case, own: AffinitySettings, affinity: Affinity, patch: Patch) -> Exports:
@@ -34,9 +35,7 @@ def affinity_exports(case: Case, own: AffinitySettings, affinity: Affinity, patc
         python=python_affinity(case, affinity, patch),
         files={
             "PNG, the maps of the patch": File("affinity.png", lambda: affinity_png(case, affinity, patch, photo)),
-            "CSV, the patch's weights": File(
-                "affinity.csv", lambda: affinity_table(affinity, patch).to_csv(index=False).encode()
-            ),
+            "CSV, the patch's weights": File("affinity.csv", lambda: to_csv(affinity_table(affinity, patch))),
             "NPZ, all weights": File("affinity.npz", lambda: affinity_npz(affinity)),
             "JSON, the measures": File("affinity.json", lambda: affinity_json(case, own, affinity, patch, measures)),
         },

@@ -16,6 +16,7 @@ from dashboard.pages.flip.results import can_be_removed, missing_removals, read_
 from dashboard.pages.flip.settings import FlipSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import Script, join, python_case, python_custom
+from data.store import to_csv
 
 CULPRIT_MAPS = 3
 
@@ -27,7 +28,7 @@ def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
         python=python_flip(case, own, chosen, removals=not missing_removals(case, heads=False)),
         files={
             "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
-            "CSV, a row a component": File("flip.csv", lambda: component_table(report).to_csv(index=False).encode()),
+            "CSV, a row a component": File("flip.csv", lambda: to_csv(component_table(report))),
             "NPZ, all arrays": File("flip.npz", lambda: flip_npz(report)),
             "JSON, the report": File("flip.json", lambda: flip_json(case, own, report)),
         },

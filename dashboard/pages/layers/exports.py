@@ -17,18 +17,19 @@ from dashboard.pages.layers.results import LayerMeasures, can_be_swept, sweep_gr
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import join, python_case
+from data.store import to_csv
 
 
 def layers_exports(case: Case, own: LayersSettings, measures: LayerMeasures, sweep: pd.DataFrame | None) -> Exports:
     """The exports of the page, with the alpha sweep where there is one; files are made when they are asked for."""
     files = {
         "PNG, norms and cosines": File("layers.png", lambda: layers_png(case, measures)),
-        "CSV, a row a block": File("layers.csv", lambda: layers_table(measures).to_csv(index=False).encode()),
+        "CSV, a row a block": File("layers.csv", lambda: to_csv(layers_table(measures))),
         "NPZ, all arrays": File("layers.npz", lambda: layers_npz(measures)),
         "JSON, settings and means": File("layers.json", lambda: layers_json(case, own, measures)),
     }
     if sweep is not None:
-        files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: sweep.to_csv(index=False).encode())
+        files["CSV, the alpha sweep"] = File("alpha_sweep.csv", lambda: to_csv(sweep))
     return Exports(python=python_layers(case), files=files)
 
 

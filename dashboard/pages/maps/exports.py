@@ -17,6 +17,7 @@ from dashboard.pages.maps.settings import MapsSettings
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.panels.page import Exports, File
 from dashboard.services import Maps
+from data.store import to_csv
 
 
 def maps_exports(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region: Region | None) -> Exports:
@@ -29,7 +30,7 @@ def maps_exports(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region
         files={
             "PNG": File("maps.png", lambda: maps_png(case, own, maps, photo)),
             "HTML, interactive": File("maps.html", lambda: maps_html(case, maps, photo)),
-            "CSV, a row a patch": File("maps.csv", lambda: maps_table(case, maps).to_csv(index=False).encode()),
+            "CSV, a row a patch": File("maps.csv", lambda: to_csv(maps_table(case, maps))),
             "NPZ, all arrays": File("maps.npz", lambda: maps_npz(case, maps, region)),
             "JSON, settings and measures": File("maps.json", lambda: maps_json(case, own, maps, region)),
         },

@@ -15,6 +15,7 @@ from dashboard.pages.redundancy.settings import RedundancySettings
 from dashboard.panels.page import Exports, File
 from dashboard.services import Maps
 from dashboard.snippets import import_methods, join, python_case, python_empty, python_method
+from data.store import to_csv
 
 STAGES = ("before", "after")
 
@@ -29,9 +30,7 @@ def redundancy_exports(
         python=python_redundancy(case),
         files={
             "PNG, before and after": File("redundancy.png", lambda: redundancy_png(case, maps, photo)),
-            "CSV, a row a label": File(
-                "redundancy.csv", lambda: label_table(found, effect).to_csv(index=False).encode()
-            ),
+            "CSV, a row a label": File("redundancy.csv", lambda: to_csv(label_table(found, effect))),
             "NPZ, all arrays": File("redundancy.npz", lambda: redundancy_npz(found, maps)),
             "JSON, settings and measures": File("redundancy.json", lambda: redundancy_json(case, own, found, effect)),
         },

@@ -15,6 +15,7 @@ from dashboard.pages.space.results import SEED
 from dashboard.pages.space.settings import SpaceSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import import_methods, join, python_case, python_methods
+from data.store import to_csv
 
 
 def space_exports(case: Case, own: SpaceSettings, found: Layout, by: str) -> Exports:
@@ -32,7 +33,7 @@ def space_exports(case: Case, own: SpaceSettings, found: Layout, by: str) -> Exp
         files={
             "PNG": File("space.png", picture),
             "HTML, interactive": File("space.html", page),
-            "CSV, a row a point": File("space.csv", lambda: space_table(own, found).to_csv(index=False).encode()),
+            "CSV, a row a point": File("space.csv", lambda: to_csv(space_table(own, found))),
             "NPZ, all arrays": File("space.npz", lambda: space_npz(own, found)),
             "JSON, settings": File("space.json", lambda: space_json(case, own, found)),
         },

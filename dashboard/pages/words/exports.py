@@ -15,6 +15,7 @@ from dashboard.pages.words.results import STEPS, WordValues, caption_of, token_p
 from dashboard.pages.words.settings import WordsSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import import_methods, join, python_case, python_method
+from data.store import to_csv
 
 KINDS = {"left_out": "cosine lost without the word", "tokens": "feature surgery", "cosine": "cosine"}
 
@@ -28,7 +29,7 @@ def words_exports(
         python=python_words(case, values.measure, caption_of(case), gradients is not None and not token_problem(case)),
         files={
             "PNG, the map of every word": File("words.png", lambda: words_png(case, values, photo)),
-            "CSV, a row a patch": File("words.csv", lambda: words_table(values).to_csv(index=False).encode()),
+            "CSV, a row a patch": File("words.csv", lambda: to_csv(words_table(values))),
             "NPZ, all arrays": File("words.npz", lambda: words_npz(values, left_out, gradients)),
             "JSON, settings and words": File("words.json", lambda: words_json(case, own, values, left_out, gradients)),
         },
