@@ -1,7 +1,14 @@
 """Operating on CLIP: load a model, record one pass, read dense features out of it by any method."""
 
 from surgery.checkpoints import CheckpointWarning
-from surgery.dense import DenseFeatures, dense_features, encode_dense, iterate_dense_features, usable_methods
+from surgery.dense import (
+    DenseFeatures,
+    InterpolationWarning,
+    dense_features,
+    encode_dense,
+    iterate_dense_features,
+    usable_methods,
+)
 from surgery.downloads import WeightsNotFound
 from surgery.features import Similarity, class_probabilities, feature_surgery, similarity
 from surgery.maps import PromptPoints, prompt_points, similarity_maps
@@ -15,6 +22,7 @@ __all__ = [
     "TITLES",
     "CheckpointWarning",
     "DenseFeatures",
+    "InterpolationWarning",
     "Method",
     "Model",
     "PromptPoints",

@@ -8,7 +8,6 @@ kk+gaussian      softmax(k k^T / sqrt(d) + w) v                NACLIP, arXiv 240
 gem              mean over z in (q, k, v) of the smoothed, normalised self-attention   GEM, arXiv 2312.00878
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -91,6 +90,42 @@ class Projections:
     prefix: int
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One softmax of a kind of attention: `weight` * softmax(scale * left right^T + prior) v.
+
+    Attributes:
+        left, right: (b, heads, tokens, head width) queries and keys.
+        scale: factor of the scores.
+        weight: factor of the softmax in the sum.
+        gaussian: whether NACLIP's prior is added to the scores.
+    """
+
+    left: Tensor
+    right: Tensor
+    scale: float
+    weight: float
+    gaussian: bool
+
+
+def attention_terms(kind: str, p: Projections) -> tuple[Term, ...]:
+    """The softmaxes whose sum, times v, is the attention of a kind; none for "identity".
+
+    Everything that computes or measures attention starts here; nothing of size tokens x tokens is formed.
+
+    Args:
+        kind: see `parse_kind`.
+        p: the block's projections.
+
+    Raises:
+        ValueError: an unknown kind, or "gem" in a tower without ln_1.
+    """
+    parsed = parse_kind(kind)
+    if parsed.gem:
+        return tuple(_sharpened(z, p) for z in (p.q, p.k, p.v))
+    return tuple(Term(getattr(p, a), getattr(p, b), p.scale, 1.0, parsed.gaussian) for a, b in parsed.pairs)
+
+
 def attend(kind: str, p: Projections) -> Tensor:
     """Per-head attention output, before the output projection.
 
@@ -101,22 +136,26 @@ def attend(kind: str, p: Projections) -> Tensor:
     Returns:
         (b, heads, tokens, head width).
     """
-    parsed = parse_kind(kind)
-    if kind == "identity":
+    terms = attention_terms(kind, p)
+    if not terms:
         return p.v
-    if parsed.gem:
-        return sum(_sharpened(z, p) @ p.v for z in (p.q, p.k, p.v)) / 3
-    bias = gaussian_prior(p.grid, p.prefix, p.q) if parsed.gaussian else None
-    return sum(
-        F.scaled_dot_product_attention(getattr(p, a), getattr(p, b), p.v, attn_mask=bias, scale=p.scale)
-        for a, b in parsed.pairs
-    )
+    prior = gaussian_prior(p.grid, p.prefix, p.q) if terms[0].gaussian else None
+    out = _attend(terms[0], p.v, prior)
+    for term in terms[1:]:
+        out = out + _attend(term, p.v, prior)
+    return out
+
+
+def _attend(term: Term, v: Tensor, prior: Tensor | None) -> Tensor:
+    out = F.scaled_dot_product_attention(term.left, term.right, v, attn_mask=prior, scale=term.scale)
+    return out if term.weight == 1 else out * term.weight
 
 
 def attention_pattern(kind: str, p: Projections) -> Tensor:
-    """Attention weights of every query token (rows) over all tokens (columns).
+    """Attention weights of every query token (rows) over all tokens (columns), whole: memory grows with tokens squared.
 
-    Rows sum to 1, and to the number of pairs for sums such as "qq+kk". `pattern @ v` is what `attend` returns.
+    Rows sum to 1, and to the number of pairs for sums such as "qq+kk". `pattern @ v` is what `attend` returns. To
+    measure the patterns of large inputs, walk them in tiles: `analysis.patterns`.
 
     Args:
         kind: see `parse_kind`.
@@ -125,35 +164,24 @@ def attention_pattern(kind: str, p: Projections) -> Tensor:
     Returns:
         (b, heads, tokens, tokens), all >= 0.
     """
-    return sum(iterate_patterns(kind, p))
-
-
-def iterate_patterns(kind: str, p: Projections) -> Iterator[Tensor]:
-    """The summands of `attention_pattern`, one at a time."""
-    parsed = parse_kind(kind)
-    if kind == "identity":
+    terms = attention_terms(kind, p)
+    if not terms:
         b, heads, n, _ = p.v.shape
-        yield torch.eye(n, dtype=p.v.dtype, device=p.v.device).expand(b, heads, n, n)
-    elif parsed.gem:
-        for z in (p.q, p.k, p.v):
-            yield _sharpened(z, p) / 3
-    else:
-        bias = gaussian_prior(p.grid, p.prefix, p.q) if parsed.gaussian else 0.0
-        for a, b in parsed.pairs:
-            scores = getattr(p, a) @ getattr(p, b).mT * p.scale  # (b, heads, n, n)
-            yield (scores + bias).softmax(dim=-1)
+        return torch.eye(n, dtype=p.v.dtype, device=p.v.device).expand(b, heads, n, n)
+    prior = gaussian_prior(p.grid, p.prefix, p.q) if terms[0].gaussian else 0.0
+    return sum(term.weight * (term.left @ term.right.mT * term.scale + prior).softmax(dim=-1) for term in terms)
 
 
-def _sharpened(z: Tensor, p: Projections) -> Tensor:
-    """GEM's weights of one projection: smooth once among its own neighbours, then attend to itself."""
+def _sharpened(z: Tensor, p: Projections) -> Term:
+    """GEM's softmax of one projection: smooth once among its own neighbours, then attend to itself."""
     if p.input_norm is None:
         raise ValueError(
             'Expected attention to have a meaning for this tower, but got "gem": its temperature needs ln_1'
         )
     tau = (p.input_norm * p.scale).reshape(-1, 1, 1, 1)
     z = F.normalize(z, dim=-1)
-    z = F.normalize((z @ z.mT * tau).softmax(dim=-1) @ z, dim=-1)
-    return (z @ z.mT * tau).softmax(dim=-1)
+    z = F.normalize(F.scaled_dot_product_attention(z * tau, z, z, scale=1.0), dim=-1)
+    return Term(z * tau, z, 1.0, 1 / 3, gaussian=False)
 
 
 def gaussian_prior(grid: tuple[int, int], prefix: int, like: Tensor) -> Tensor:
@@ -169,7 +197,7 @@ def gaussian_prior(grid: tuple[int, int], prefix: int, like: Tensor) -> Tensor:
 
     Source: Hajimiri et al. 2024, "Pay Attention to Your Neighbours", arXiv 2404.08181.
     """
-    rows, columns = torch.meshgrid(*(torch.arange(side, device=like.device) for side in grid), indexing="ij")
-    positions = torch.stack([rows.flatten(), columns.flatten()], dim=-1).to(like.dtype)  # (n, 2)
-    squared = (positions[:, None] - positions[None]).square().sum(dim=-1)  # (n, n)
-    return F.pad(torch.exp(-squared / (2 * GAUSSIAN_STD_PATCHES**2)), (prefix, 0, prefix, 0))
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    along = (torch.arange(side, device=like.device, dtype=dtype) for side in grid)
+    rows, columns = (torch.exp(-(z[:, None] - z).square() / (2 * GAUSSIAN_STD_PATCHES**2)) for z in along)
+    return F.pad(torch.kron(rows, columns), (prefix, 0, prefix, 0)).to(like.dtype)  # exp of a sum is a product

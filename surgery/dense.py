@@ -1,5 +1,6 @@
 """Method x trace -> dense features: the few lines that carry out every method of `surgery.methods.METHODS`."""
 
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from surgery.models import Model
 
 
+class InterpolationWarning(UserWarning):
+    """A method was carried out on a position embedding that was interpolated in another way than the method's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class DenseFeatures:
     """Image features in the space of the text features, not normalised.
@@ -25,7 +30,7 @@ class DenseFeatures:
     Attributes:
         cls: (b, d) the model's own image feature, always of the original path.
         patches: (b, gh, gw, d) one feature per patch.
-        method: what produced them, as the tower carried it out.
+        method: what produced them, as the tower carried it out on the position interpolation of the trace.
         model: name of the model.
     """
 
@@ -144,13 +149,17 @@ def dense_features(trace: Trace, method: Method | str) -> DenseFeatures:
         method: any method, see `surgery.methods.Method`, or the name of one of `METHODS`.
 
     Returns:
-        Features in float32 (float64 for a float64 model).
+        Features in float32 (float64 for a float64 model); their `method` has the interpolation of the trace.
 
     Raises:
         ValueError: an unknown name, a method without meaning for the tower, or a block it needs was not kept.
         TypeError: method is neither a method nor a name.
+
+    Warns:
+        InterpolationWarning: off the native size the trace has another position interpolation than the method, so the
+            features are not those of the publication.
     """
-    return next(iterate_dense_features(trace, [method]))
+    return next(iterate_dense_features(trace, [_on_trace(fit_method(trace.tower, method), trace, 3)]))
 
 
 @torch.inference_mode()
@@ -165,9 +174,24 @@ def iterate_dense_features(trace: Trace, methods: Iterable[Method | str]) -> Ite
 def dense_features_of(walk: Walk, method: Method | str) -> DenseFeatures:
     """`dense_features` on a walk that remembers what other methods have computed."""
     trace, tower = walk.trace, walk.trace.tower
-    fitted = fit_method(tower, method)
+    fitted = _on_trace(fit_method(tower, method), trace, 4)
     features = tower.readout(walk.tokens(fitted)[:, tower.prefix :])  # (b, gh * gw, d)
     return DenseFeatures(walk.cls, _at_least_float32(features).unflatten(1, trace.grid), fitted, trace.model)
+
+
+def _on_trace(method: Method, trace: Trace, stacklevel: int) -> Method:
+    """The method with the interpolation that the trace really has; says so where that changes the outcome."""
+    own, traced = method.position_interpolation, trace.position_interpolation
+    if own == traced or trace.grid == tuple(trace.tower.native_grid):
+        return method
+    warnings.warn(
+        f"The method interpolates the position embedding by {own!r}, but this trace by {traced!r}: on its grid of "
+        f"{trace.grid[0]} x {trace.grid[1]} patches the features differ from the method's own. Use encode_dense, or "
+        f"record the trace with position_interpolation={own!r}",
+        InterpolationWarning,
+        stacklevel=stacklevel,
+    )
+    return replace(method, position_interpolation=traced)
 
 
 def encode_dense(model: "Model", pixels: Tensor, method: Method | str) -> DenseFeatures:

@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from surgery import METHODS, Method, dense_features, encode_dense, iterate_dense_features, usable_methods
+from surgery import (
+    METHODS,
+    InterpolationWarning,
+    Method,
+    dense_features,
+    encode_dense,
+    iterate_dense_features,
+    usable_methods,
+)
 from surgery.attention import KINDS
 from tests.surgery import slow
 from tests.tiny import TOWERS, picture, tiny_model
@@ -111,8 +119,26 @@ def test_encode_dense_uses_the_methods_own_interpolation():
     surgery = replace(METHODS["clip_surgery"], blocks=4)
     own = encode_dense(model, pixels, surgery).patches
     assert torch.equal(own, dense_features(model.trace(pixels, "bilinear"), surgery).patches)
-    assert not torch.allclose(own, dense_features(model.trace(pixels, "bicubic"), surgery).patches, atol=1e-4)
+    with pytest.warns(InterpolationWarning, match=r"by 'bilinear', but this trace by 'bicubic': on its grid of 8 x 4"):
+        other = dense_features(model.trace(pixels, "bicubic"), surgery)
+    assert not torch.allclose(own, other.patches, atol=1e-4)
+    assert other.method == replace(surgery, position_interpolation="bicubic")
     assert own.shape[1:3] == (8, 4)
+
+
+def test_at_the_native_size_every_interpolation_is_the_same(recwarn):
+    model = tiny_model("tiny-vit")
+    surgery = replace(METHODS["clip_surgery"], blocks=4)
+    assert dense_features(model.trace(_pixels(model), "bicubic"), surgery).method == surgery
+    assert not [w for w in recwarn if w.category is InterpolationWarning]
+
+
+def test_the_warning_names_the_line_of_the_caller():
+    model = tiny_model("tiny-vit")
+    trace = model.trace(_pixels(model, size=(64, 32)))
+    with pytest.warns(InterpolationWarning) as caught:
+        dense_features(trace, replace(METHODS["clip_surgery"], blocks=4))
+    assert caught[0].filename == __file__
 
 
 def test_what_has_no_meaning_is_refused():
