@@ -1,5 +1,7 @@
 """Undo and redo over views."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def test_the_past_is_bounded() -> None:
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 30))
 def test_as_many_redos_as_undos_lead_back(views: list[int], undos: int) -> None:
     history = History()
-    for old, new in zip(views, views[1:], strict=False):
+    for old, new in pairwise(views):
         history = history.step(old, new)
     steps = min(undos, len(history.past))
     view = views[-1]
