@@ -12,6 +12,7 @@ field of a page's settings. They take the place of `value=`, `key=` and `on_chan
 so that one run of the page always sees one case.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,13 +20,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from dashboard import uploads
 from dashboard.address import Opening, from_query, to_query
 from dashboard.case import Case
+from dashboard.history import History
 from dashboard.settings import S, Settings, View
-from data.images import LoadedImage
+from data.images import LoadedImage, decode_mask, load_image
 
 VIEW, UPLOADS, MASKS, IGNORED, ALLOWED = "view", "uploads", "masks", "ignored_parameters", "allowed_downloads"
 PROBLEMS = "problems"
+SEEN, HISTORY, WRITTEN = "seen_view", "history", "written_address"
 """All session keys besides those of widgets."""
 
 WIDGET = "widget:"
@@ -35,15 +39,20 @@ MAX_UPLOADS = 4
 
 
 def start(opening: Opening) -> None:
-    """Reads the address in the first run of a session.
+    """Reads the address in the first run of a session, and again where Back or Forward has changed it since.
 
     Args:
         opening: gives the case for what the address does not say.
     """
-    session = st.session_state
+    session, address = st.session_state, _address()
     if VIEW not in session:
-        session[VIEW], session[IGNORED] = from_query(_address(), opening)
+        session[VIEW], session[IGNORED] = from_query(address, opening)
         session[UPLOADS], session[MASKS], session[ALLOWED], session[PROBLEMS] = {}, {}, frozenset(), {}
+        session[SEEN], session[HISTORY] = session[VIEW], History()
+    elif address not in ({}, session[WRITTEN]) and session[VIEW] == session[SEEN]:
+        session[VIEW], session[IGNORED] = from_query(address, opening)
+    session[HISTORY] = session[HISTORY].step(session[SEEN], session[VIEW])
+    session[SEEN] = session[VIEW]
 
 
 def view() -> View:
@@ -78,12 +87,44 @@ def replace_case(new: Case) -> None:
     st.session_state[VIEW] = View(new, kept)
 
 
-def fit_settings(grid: tuple[int, int]) -> bool:
-    """Drops from all settings what has no meaning on this grid; whether there was something to drop."""
-    fitted = View(case(), tuple(own.fitted(grid) for own in view().settings))
+def settle(new: Case, grid: tuple[int, int]) -> bool:
+    """Replaces the case by what fits the model and image at hand, and drops from all settings what does not.
+
+    It is no step of the history, since it would be taken again at once.
+
+    Args:
+        new: the fitted case.
+        grid: rows and columns of patches.
+
+    Returns:
+        Whether there was something to change.
+    """
+    fitted = View(new, tuple(own.fitted(grid) for own in view().settings))
     changed = fitted != view()
-    st.session_state[VIEW] = fitted
+    st.session_state[VIEW] = st.session_state[SEEN] = fitted
     return changed
+
+
+def undo() -> None:
+    """Goes back to the view before this one. Call it in a callback."""
+    _go(History.undo)
+
+
+def redo() -> None:
+    """Goes to the view that was undone last. Call it in a callback."""
+    _go(History.redo)
+
+
+def _go(step: Callable[[History[View], View], tuple[View, History[View]]]) -> None:
+    session = st.session_state
+    session[VIEW], session[HISTORY] = step(session[HISTORY], view())
+    session[SEEN] = session[VIEW]
+    session[PROBLEMS] = {}
+
+
+def history() -> History[View]:
+    """The views of this session before and after the present one."""
+    return st.session_state[HISTORY]
 
 
 def write_address() -> None:
@@ -91,6 +132,7 @@ def write_address() -> None:
     wanted = to_query(view())
     if wanted != _address():
         st.query_params.from_dict(wanted)
+    st.session_state[WRITTEN] = wanted
 
 
 def _address() -> dict[str, list[str]]:
@@ -131,24 +173,62 @@ def _tied(name: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]
     return {"key": key, "on_change": lambda: write(st.session_state[key])}
 
 
-def remember_upload(image: LoadedImage) -> None:
-    """Keeps an uploaded image for this session; the oldest of more than `MAX_UPLOADS` is forgotten."""
+def remember_upload(image: LoadedImage, content: bytes) -> None:
+    """Keeps an uploaded image: decoded for this session, where the oldest of more than `MAX_UPLOADS` is forgotten,
+    and as the file's bytes for a day, see `dashboard.uploads`."""
     _remember(UPLOADS, image.sha256, image)
+    uploads.keep(image.sha256, "image", image.name, content)
 
 
 def upload(sha256: str) -> LoadedImage | None:
-    """An image that was uploaded in this session."""
-    return st.session_state[UPLOADS].get(sha256)
+    """An uploaded image, of this session or of the last day; None where it is not here."""
+    kept = st.session_state[UPLOADS]
+    if sha256 not in kept and (found := uploads.read(sha256, "image")) is not None:
+        image = load_image(found.content)
+        if image.sha256 == sha256:
+            _remember(UPLOADS, sha256, replace(image, name=found.name))
+    return kept.get(sha256)
 
 
-def remember_mask(sha256: str, labels: np.ndarray) -> None:
-    """Keeps an uploaded mask, (H, W) integers, for this session."""
+def remember_mask(labels: np.ndarray, name: str, content: bytes) -> str:
+    """Keeps an uploaded mask, (H, W) integers, as `remember_upload` keeps images; returns its SHA-256."""
+    sha256 = _mask_sha256(labels)
     _remember(MASKS, sha256, labels)
+    uploads.keep(sha256, "mask", name, content)
+    return sha256
 
 
 def mask(sha256: str) -> np.ndarray | None:
-    """A mask that was uploaded in this session."""
-    return st.session_state[MASKS].get(sha256)
+    """An uploaded mask, of this session or of the last day; None where it is not here."""
+    kept = st.session_state[MASKS]
+    if sha256 not in kept and (found := uploads.read(sha256, "mask")) is not None:
+        labels = decode_mask(found.content)
+        if _mask_sha256(labels) == sha256:
+            _remember(MASKS, sha256, labels)
+    return kept.get(sha256)
+
+
+def _mask_sha256(labels: np.ndarray) -> str:
+    return hashlib.sha256(f"{labels.dtype} {labels.shape}:".encode() + labels.tobytes()).hexdigest()
+
+
+def own_uploads() -> tuple[str, ...]:
+    """SHA-256 of the images and masks that this session holds or shows."""
+    kind, _, region = case().region.partition(":")
+    shown = (case().upload, region.partition("#")[0] if kind == "mask" else None)
+    return (
+        *st.session_state[UPLOADS],
+        *st.session_state[MASKS],
+        *filter(uploads.SHA256.fullmatch, filter(None, shown)),
+    )
+
+
+def forget_uploads() -> None:
+    """Deletes the images and masks of this session, here and on the server's disk."""
+    for sha256 in own_uploads():
+        uploads.forget(sha256)
+    st.session_state[UPLOADS].clear()
+    st.session_state[MASKS].clear()
 
 
 def _remember(store: str, key: str, value: Any) -> None:

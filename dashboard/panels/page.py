@@ -142,8 +142,7 @@ def _fitted(case: Case) -> Case:
         patch_px=tower.patch_px,
         kinds=tower.kinds,
     )
-    if state.fit_settings(services.grid(fitted)) or fitted != state.case():
-        state.replace_case(fitted)
+    if state.settle(fitted, services.grid(fitted)):
         st.rerun()
     return fitted
 
@@ -196,7 +195,7 @@ def _render_tools(help: str, exports: Exports) -> None:
     with st.popover("help", type="tertiary", icon=":material/help:"):
         st.markdown(help)
     with st.popover("link", type="tertiary", icon=":material/link:"):
-        st.caption("This view; an uploaded image is not part of it.")
+        st.caption("This view. An uploaded file is found again by this address for a day after it was last seen.")
         st.code(to_link(st.context.url or "", state.view()), language=None, wrap_lines=True)
     with st.popover("python", type="tertiary", icon=":material/code:", disabled=not exports.python):
         st.caption("The same numbers in a notebook.")

@@ -1,14 +1,14 @@
 """The sidebar that all pages share: model, image, prompts, region."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import catalogue, services, state
 from dashboard.address import MAX_PROMPTS
-from dashboard.case import TEMPLATES, UPLOAD, Case, describe_region
+from dashboard.case import FIRST_IMAGE, TEMPLATES, UPLOAD, Case, describe_region
 from dashboard.fields import MAX_TEXT
 from dashboard.panels.gallery import render_gallery
 from dashboard.panels.page import EXPECTED
@@ -104,12 +104,24 @@ def _render_image(case: Case) -> None:
         on_change=lambda: _take_file("upload", _take_image),
     )
     _show_problem("upload")
+    if state.own_uploads():
+        st.button(
+            "Delete my uploads",
+            type="tertiary",
+            icon=":material/delete:",
+            on_click=_delete_uploads,
+            help="Images and masks you brought stay on the server for a day after they were last seen, and only their "
+            "addresses find them. This deletes them now.",
+        )
 
 
 def choose_sample(name: str) -> None:
-    """Puts a sample on the table with the prompts and the region that belong to it."""
+    """Puts a sample on the table with its own region, and its own prompts unless others were typed."""
     state.clear_problem("prompts")
-    state.update(image=name, **own_texts(name), patch=None, word=None, caption="")
+    case, own = state.case(), own_texts(name)
+    if case.prompts not in ((), own_texts(case.image).get("prompts")):
+        own["prompts"] = case.prompts
+    state.update(image=name, **own, patch=None, word=None, caption="")
 
 
 def own_texts(name: str) -> dict[str, object]:
@@ -134,7 +146,7 @@ def opening_case(given: Mapping[str, object]) -> Case:
     return replace(case, weights=weights, **own_texts(case.image))
 
 
-def _take_file(key: str, take: Callable[[object], None]) -> None:
+def _take_file(key: str, take: Callable[[UploadedFile], None]) -> None:
     """Runs `take` on an uploaded file; what is wrong with it is shown below the uploader."""
     state.clear_problem(key)
     file = st.session_state[key]
@@ -146,21 +158,37 @@ def _take_file(key: str, take: Callable[[object], None]) -> None:
         state.set_problem(key, file.name, str(error))
 
 
-def _take_image(file: object) -> None:
+def _take_image(file: UploadedFile) -> None:
     image = load_image(file)
-    state.remember_upload(image)
+    state.remember_upload(image, file.getvalue())
     if image.sha256 == state.case().upload:  # the file that an address asked for: the view is kept
         return
     state.update(image=f"{UPLOAD}{image.sha256}", region="", patch=None, word=None, caption="")
 
 
-def _take_mask(file: object) -> None:
+def _delete_uploads() -> None:
+    state.forget_uploads()
+    if state.case().upload:
+        choose_sample(FIRST_IMAGE)
+    elif state.case().region.startswith("mask:"):
+        state.update(region="")
+
+
+def _take_mask(file: UploadedFile) -> None:
     labels = decode_mask(file)
     if not label_ids(labels):
         raise ValueError("Expected mask to mark at least one pixel, but got an empty one")
-    sha256 = hashlib.sha256(f"{labels.dtype} {labels.shape}:".encode() + labels.tobytes()).hexdigest()
-    state.remember_mask(sha256, labels)
-    state.update(region=f"mask:{sha256}")
+    wanted = services.image(state.case()).size_px
+    if labels.shape != wanted:
+        raise ValueError(
+            f"Expected mask to be as large as the image, {_in_px(wanted)} pixels, but got {_in_px(labels.shape)}"
+        )
+    state.update(region=f"mask:{state.remember_mask(labels, file.name, file.getvalue())}")
+
+
+def _in_px(size_px: tuple[int, int]) -> str:
+    """(height, width) as people write it: width x height."""
+    return f"{size_px[1]} x {size_px[0]}"
 
 
 def _show_problem(key: str, advice: str = "Choose another file; the view stays as it was.") -> None:

@@ -40,7 +40,7 @@ IS_IDLE = """() => {
     const busy = all('stSpinner').length || all('stAppSkeleton').length || all('stSkeleton').length
         || document.querySelector('[data-stale="true"]');
     const titled = document.querySelector('[data-testid="stMain"] [data-testid="stHeading"]');
-    const filled = (node) => node.shadowRoot?.querySelector('button, canvas, img');
+    const filled = (node) => node.shadowRoot?.querySelector('button, canvas, img, [data-drawn]');
     const drawn = all('stBidiComponentIsolated').every(filled)
         && all('stPlotlyChart').every((node) => node.querySelector('.main-svg'));
     const answered = !(window.sentAt > (window.ranAt ?? 0)) || now - window.sentAt > 3000;
