@@ -52,6 +52,7 @@ class Sample:
         captions: sentences about the image; often none.
         label, prompt: the object's name and a phrase for it, where the data set gives one.
         image_labels: ids of the classes in the image, where the data set lists them; None to read them off the mask.
+        scenery: the word of the captions for what is left when all classes are taken away, where it is known.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Sample:
     label: str | None = None
     prompt: str | None = None
     image_labels: tuple[int, ...] | None = None
+    scenery: str | None = None
 
     @property
     def image(self) -> LoadedImage:
@@ -167,6 +169,7 @@ class ToyScenes(Dataset):
             open_image=partial(_toy_image, plan, name),
             open_mask=partial(_toy_mask, plan, self._ids),
             captions=(make_caption([item.phrase for item in plan.objects], plan.background),),
+            scenery=plan.background,
         )
 
 

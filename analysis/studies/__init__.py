@@ -7,7 +7,8 @@ open_study("out/toy").table("maps", ["index", "text", "method", "flip_auc"])
 """
 
 from analysis.studies import measures as _measures  # registers them
-from analysis.studies.engine import Engine, run_part
+from analysis.studies.compare import Comparison, compare_studies
+from analysis.studies.engine import Engine, run_part, usable_measures
 from analysis.studies.measure import MEASURES, Measure, Needs, register
 from analysis.studies.reader import StudyFolder, StudyState, open_study
 from analysis.studies.run import Progress, run_study
@@ -16,6 +17,7 @@ from analysis.studies.summary import summarise_study
 
 __all__ = [
     "MEASURES",
+    "Comparison",
     "Engine",
     "Measure",
     "Needs",
@@ -23,11 +25,13 @@ __all__ = [
     "Study",
     "StudyFolder",
     "StudyState",
+    "compare_studies",
     "open_study",
     "register",
     "run_part",
     "run_study",
     "summarise_study",
+    "usable_measures",
 ]
 
 del _measures

@@ -46,11 +46,13 @@ class Engine:
         """
         self.study, self.say = study, say or (lambda line: None)
         self.dataset: Dataset = open_data(study.data, study.seed)
-        self.images = min(len(self.dataset), study.limit or len(self.dataset))
+        self.images = len(self.dataset) if study.limit is None else min(len(self.dataset), study.limit)
         self.model = load_study_model(study, device)
         tower = self.model.tower
         self.methods = {name: fit_method(tower, method) for name, method in study.parsed_methods.items()}
-        self.measures: dict[str, Measure] = {name: MEASURES[name](study, self.model) for name in study.measures}
+        self.measures: dict[str, Measure] = {
+            name: MEASURES[name](study, self.model, self.dataset) for name in study.measures
+        }
         self.size_px = self.model.pixel_size(study.size)
         self._bank = TextBank(self.model, study.templates)
         self._size = study.batch  # halved where memory does not suffice
@@ -154,6 +156,23 @@ class Step:
 def run_part(engine: Engine, part: Part) -> Tables:
     """The tables of one part, by the names of the measures, and "images"."""
     return next(step.tables for step in engine.iterate([part]) if step.tables is not None)
+
+
+def usable_measures(study: Study, device: str = "auto") -> tuple[tuple[str, ...], dict[str, str]]:
+    """All measures that have a meaning for the model and the images of a study, and why the others have none.
+
+    The measure "ablation", dearer than all others together, is only run where it is named.
+    """
+    model, dataset = load_study_model(study, device), open_data(study.data, study.seed)
+    usable, refused = [], {}
+    for name, measure in MEASURES.items():
+        try:
+            if name != "ablation":
+                measure(study, model, dataset)
+                usable.append(name)
+        except ValueError as error:
+            refused[name] = str(error)
+    return tuple(usable), refused
 
 
 def load_study_model(study: Study, device: str = "auto") -> Model:

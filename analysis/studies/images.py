@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader
 from analysis.regions import Region, regions_from_labels
 from data.datasets import Dataset, Sample, SegmentationFolder, ToyScenes, is_background
 from surgery.models import stretch_image
+
+if TYPE_CHECKING:
+    from analysis.studies.study import Study
 
 PREFETCH = 4
 """Batches that each worker process reads ahead."""
@@ -36,6 +40,12 @@ def open_data(data: str, seed: int = 0) -> Dataset:
         return ToyScenes(int(rest or 200), seed)
     folder, _, masks = data.rpartition(":")
     return SegmentationFolder(folder, masks) if masks.startswith("masks") else SegmentationFolder(data)
+
+
+def count_images(study: "Study") -> int:
+    """Number of images of a study."""
+    found = len(open_data(study.data, study.seed))
+    return found if study.limit is None else min(found, study.limit)
 
 
 def image_names(dataset: Dataset) -> list[str]:
@@ -74,6 +84,7 @@ class Item:
         names: id -> name of all classes but the background.
         present: ids of the classes that occur.
         captions: of the image.
+        scenery: the captions' word for what is no class, and `free`, where that is.
         problems: what is wrong: (text or None for the whole image, reason).
     """
 
@@ -86,6 +97,8 @@ class Item:
     names: dict[int, str] | None = None
     present: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
+    scenery: str | None = None
+    free: Region | None = None
     problems: tuple[tuple[str | None, str], ...] = ()
 
 
@@ -137,6 +150,8 @@ class Reader:
             names=names,
             present=tuple(present),
             captions=sample.captions,
+            scenery=sample.scenery,
+            free=None if sample.scenery is None else _region_or_none(~np.isin(labels, present), self.grid),
             problems=problems,
         )
 
@@ -149,6 +164,13 @@ class Reader:
         texts = [text for text in wanted if self.texts is not None or text in regions]
         targets = tuple(Target(text, regions.get(text), wanted[text] if text in regions else None) for text in texts)
         return targets, tuple((text, "it fills no patch by half, or leaves no background patch") for text in small)
+
+
+def _region_or_none(mask: np.ndarray, grid: tuple[int, int]) -> Region | None:
+    try:
+        return Region.from_mask(mask, grid)
+    except ValueError:
+        return None
 
 
 def iterate_items(reader: Reader, batches: Sequence[Sequence[int]], workers: int) -> Iterator[list[Item]]:

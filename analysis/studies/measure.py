@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from torch import Tensor
 
+from data.datasets import is_background
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.studies.batch import Batch
     from analysis.studies.reader import StudyFolder
     from analysis.studies.study import Study
+    from data.datasets import Dataset
     from surgery import Model
 
 Column = Tensor | np.ndarray | Sequence[str | None]
@@ -59,9 +62,17 @@ class Measure(ABC):
     keys: ClassVar[tuple[str, ...]] = ("method",)
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, study: "Study", model: "Model") -> None:
-        """Raises ValueError for a study or a tower in which the measure has no meaning."""
-        self.study, self.model = study, model
+    def __init__(self, study: "Study", model: "Model", dataset: "Dataset") -> None:
+        """Raises ValueError for a study, a tower or a data set in which the measure has no meaning."""
+        self.study, self.model, self.dataset = study, model, dataset
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the study looks for: its texts, or all classes of the data set but the background."""
+        if self.study.texts is not None:
+            return self.study.texts
+        names = (name for id, name in self.dataset.classes.items() if not is_background(id, name))
+        return tuple(dict.fromkeys(names))
 
     @abstractmethod
     def measure(self, batch: "Batch") -> Rows:

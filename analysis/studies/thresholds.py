@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from analysis.studies.arrays import group_rows, list_values
 from analysis.studies.measures.maps import THRESHOLDS
 from analysis.studies.reader import StudyFolder
-from analysis.studies.summary import COLUMNS, Draws, Ranks, group_rows, interval, note_on
+from analysis.studies.statistics import COLUMNS, Draws, Ranks, centred, interval, note_on
 
 MOST_RESAMPLES = 200
 """Each holds a histogram a class."""
@@ -43,9 +44,10 @@ def _of_method(folder: StudyFolder, measure: str, method: str, draws: Draws, ran
     if not histograms:
         return None
     best = np.stack([_ious(counts).max(axis=-1) for counts in histograms.values()])  # (classes, 1 + resamples)
-    low, high = interval(np.nanmean(best[:, 1:], axis=0)[:, None], seen)[:, 0]
+    mean = float(best[:, 0].mean())
+    low, high = interval(centred(np.nanmean(best[:, 1:], axis=0), mean)[:, None], seen)[:, 0]
     rows = sum(images.values())
-    return method, "explainability_miou", float(best[:, 0].mean()), low, high, seen, rows, note_on(seen)
+    return method, "explainability_miou", mean, low, high, seen, rows, note_on(seen)
 
 
 def _class_histograms(
@@ -59,7 +61,9 @@ def _class_histograms(
     for table in folder.iterate(measure, columns, {"method": method}):
         table = table.filter(table.column("pixel_auc").is_valid())
         index = table.column("index").to_numpy()
-        values = np.stack([_lists(table, name) for name in columns[3:]], axis=1)  # (rows, 2, thresholds)
+        values = np.stack([list_values(table, name) for name in columns[3:]], axis=1).astype(
+            float
+        )  # (rows, 2, thresholds)
         present, row_of = np.unique(index, return_inverse=True)
         seen += len(present)
         weights = None if draws is None else draws.weights(ranks(present))
@@ -72,12 +76,6 @@ def _class_histograms(
             sums[text] = sums[text] + drawn if text in sums else drawn
             images[text] = images.get(text, 0) + len(rows)
     return sums, images, seen
-
-
-def _lists(table, name: str) -> np.ndarray:
-    """A column of lists (rows, n) as float64."""
-    column = table.column(name).combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1).astype(np.float64)
 
 
 def _ious(counts: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from dashboard.cli.diagnose import diagnose_image
 from dashboard.cli.maps import draw_maps
 from dashboard.cli.models import show_models
 from dashboard.cli.serve import start_app
+from dashboard.cli.study import study
 from dashboard.cli.sweep import sweep_images
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.command("app")(start_app)
 app.command("maps")(draw_maps)
 app.command("diagnose")(diagnose_image)
 app.command("sweep")(sweep_images)
+app.add_typer(study, name="study")
 app.command("models")(show_models)
 
 

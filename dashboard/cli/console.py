@@ -14,11 +14,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 from typer.core import TyperGroup
 
 from data.texts import printable
@@ -125,13 +128,26 @@ def _advance(progress: Progress, task: TaskID, done: int) -> None:
     progress.update(task, completed=done)
 
 
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} {self.unit}/s")
+
+
 @contextmanager
-def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def bar(label: str, total: int | None = None, rate: str | None = None) -> Iterator[Callable[[int], None]]:
     """A progress bar that appears after a second, on a terminal only.
 
     Args:
         label: what is going on.
         total: number of steps, None where it is not known.
+        rate: what a step is called in "12.3 images/s", None for no such figure.
 
     Yields:
         A function that takes the number of steps done.
@@ -139,6 +155,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
     console = error_console()
     counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), *counted)
+    columns += (_Rate(rate),) if rate else ()
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task(label, total=total)
     timer = threading.Timer(BAR_AFTER_S, progress.start)

@@ -122,7 +122,7 @@ def load_chosen(name: str, pretrained: str | None, random_weights: bool, device:
 
         from surgery import load_model
 
-        _check_weights(name, pretrained, random_weights)
+        check_weights(name, pretrained, random_weights)
         weights = "random" if random_weights else pretrained
         download = _download_note(name, weights)
         if download is None:
@@ -151,7 +151,8 @@ def _missing_weights() -> Iterator[None]:
         ) from error
 
 
-def _check_weights(name: str, pretrained: str | None, random_weights: bool) -> None:
+def check_weights(name: str, pretrained: str | None, random_weights: bool) -> None:
+    """Refuses options that contradict each other, or an architecture without a word on weights, as a wrong command."""
     if random_weights and (pretrained is not None or carries_weights(name)):
         other = f"--pretrained {pretrained}" if pretrained is not None else f"{name}, which carries its weights"
         raise UsageError(f"Expected --random-weights without other weights, but got {other}")

@@ -1,5 +1,5 @@
 """The measures, one file a subject; importing them registers them."""
 
-from analysis.studies.measures import blame, layers, lens, maps
+from analysis.studies.measures import ablation, alpha, blame, layers, lens, maps, recognition, retrieval, words
 
-__all__ = ["blame", "layers", "lens", "maps"]
+__all__ = ["ablation", "alpha", "blame", "layers", "lens", "maps", "recognition", "retrieval", "words"]

@@ -25,7 +25,7 @@ class Blame(Measure):
     needs = Needs(blocks="all")
 
     def measure(self, batch: Batch) -> Rows:
-        targets, (fold, row) = batch.targets, _folds(batch)
+        targets, (fold, row) = batch.targets, contrast_folds(batch)
         found = [
             decompose_folded(batch.walk_of(name), batch.text, method, fold) for name, method in batch.methods.items()
         ]
@@ -42,7 +42,7 @@ class Blame(Measure):
         }
 
 
-def _folds(batch: Batch) -> tuple[Tensor, Tensor]:
+def contrast_folds(batch: Batch) -> tuple[Tensor, Tensor]:
     """Weights (b, r, gh * gw): mean over all patches, then contrast of each region; and the row (k,) of each pair."""
     targets: Targets = batch.targets
     numbers = [1 + place for item in batch.items for place in range(len(item.targets))]

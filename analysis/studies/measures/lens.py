@@ -12,6 +12,7 @@ from analysis.studies.measure import Measure, Needs, Rows, register
 
 if TYPE_CHECKING:
     from analysis.studies.study import Study
+    from data.datasets import Dataset
     from surgery import Model
 
 
@@ -24,8 +25,8 @@ class Lens(Measure):
     keys = ()
     needs = Needs(blocks="all", regions=True)
 
-    def __init__(self, study: "Study", model: "Model") -> None:
-        super().__init__(study, model)
+    def __init__(self, study: "Study", model: "Model", dataset: "Dataset") -> None:
+        super().__init__(study, model, dataset)
         if not model.tower.has_residual:
             raise ValueError(f"Expected a tower with a residual stream for the measure lens, but got {model.name}")
 
