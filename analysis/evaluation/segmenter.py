@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.evaluation.maps import iterate_passes
 from analysis.evaluation.pamr import Pamr
 from analysis.evaluation.protocols import ClassTexts, Protocol
 from analysis.evaluation.windows import Windows, network_size, resize_bilinear
+from analysis.passes import iterate_passes
 from surgery import Method, Model, similarity
 from surgery.dense import fit_method
 from surgery.methods import get_method

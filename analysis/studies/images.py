@@ -134,41 +134,50 @@ class Reader:
             return replace(item, problems=((None, " ".join(str(error).split())),))
 
     def _read(self, item: Item, sample: Sample) -> Item:
-        image, labels = sample.image, sample.mask
-        if labels.shape != image.size_px:
+        image, labels = sample.image, sample.mask if sample.has_mask else None
+        if labels is not None and labels.shape != image.size_px:
             raise ValueError(f"the mask is {labels.shape} and the image {image.size_px} (height, width)")
         names = {id: name for id, name in sample.names.items() if not is_background(id, name)}
-        present = [id for id in np.unique(labels).tolist() if id in names]
-        regions = regions_from_labels(labels, {id: names[id] for id in present}, self.grid)
-        targets, problems = self._targets(names, present, regions)
+        known = (
+            np.unique(labels).tolist() if sample.image_labels is None and labels is not None else sample.image_labels
+        )
+        present = [id for id in known or () if id in names]
+        visible = {} if labels is None else {id: names[id] for id in present}
+        regions = regions_from_labels(labels, visible, self.grid) if visible else {}
+        targets, problems = self._targets(names, present, regions, labels is not None)
         return replace(
             item,
             rgb=torch.from_numpy(stretch_image(image.to_pil(), self.size_px).copy()),
             targets=targets,
-            mask=torch.from_numpy(labels.astype(np.int32)) if self.masks else None,
+            mask=torch.from_numpy(labels.astype(np.int32)) if self.masks and labels is not None else None,
             image=torch.from_numpy(image.rgb.copy()) if self.images else None,
             names=names,
             present=tuple(present),
             captions=sample.captions,
             scenery=sample.scenery,
-            free=None if sample.scenery is None else _region_or_none(~np.isin(labels, present), self.grid),
+            free=_free_region(sample.scenery, labels, present, self.grid),
             problems=problems,
         )
 
     def _targets(
-        self, names: dict[int, str], present: Sequence[int], regions: dict[str, Region]
+        self, names: dict[int, str], present: Sequence[int], regions: dict[str, Region], masked: bool
     ) -> tuple[tuple[Target, ...], tuple[tuple[str, str], ...]]:
         ids = {names[id]: id for id in present}
         wanted = ids if self.texts is None else {text: ids.get(text) for text in self.texts}
-        small = [text for text, id in wanted.items() if id is not None and text not in regions]
-        texts = [text for text in wanted if self.texts is not None or text in regions]
+        small = [text for text, id in wanted.items() if masked and id is not None and text not in regions]
+        texts = [text for text in wanted if self.texts is not None or text in regions or not masked]
         targets = tuple(Target(text, regions.get(text), wanted[text] if text in regions else None) for text in texts)
         return targets, tuple((text, "it fills no patch by half, or leaves no background patch") for text in small)
 
 
-def _region_or_none(mask: np.ndarray, grid: tuple[int, int]) -> Region | None:
+def _free_region(
+    scenery: str | None, labels: np.ndarray | None, present: Sequence[int], grid: tuple[int, int]
+) -> Region | None:
+    """Where the scenery is: the patches without any class."""
+    if scenery is None or labels is None:
+        return None
     try:
-        return Region.from_mask(mask, grid)
+        return Region.from_mask(~np.isin(labels, present), grid)
     except ValueError:
         return None
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from data.datasets import Dataset
     from surgery import Model
 
+PROBES = 50
+"""Samples that are asked whether they have masks and captions; none is decoded."""
+
 Column = Tensor | np.ndarray | Sequence[str | None]
 Rows = Mapping[str, Column]
 """Columns of one length: tensors (rows,) or (rows, n), arrays, or lists of texts. "index" is the image's number."""
@@ -65,6 +68,15 @@ class Measure(ABC):
     def __init__(self, study: "Study", model: "Model", dataset: "Dataset") -> None:
         """Raises ValueError for a study, a tower or a data set in which the measure has no meaning."""
         self.study, self.model, self.dataset = study, model, dataset
+        probed = [dataset[index] for index in range(0, len(dataset), max(1, len(dataset) // PROBES))]
+        for needed, what, there in (
+            (self.needs.regions, "label masks", any(sample.has_mask for sample in probed)),
+            (self.needs.captions, "captions", any(sample.captions for sample in probed)),
+        ):
+            if needed and not there:
+                raise ValueError(
+                    f"Expected images with {what} for the measure {self.name}, but {dataset.name} has none"
+                )
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from analysis.studies.protocols import study_protocol
 from analysis.sweep import SweepGrid
 from data.store import to_json
 from surgery.method_names import parse_method, write_method
@@ -33,6 +34,7 @@ class Study:
         limit: the first so many images only; None takes all.
         batch: images a pass, at most.
         grid: the points of the measure "alpha".
+        protocol: of the measure "segmentation": "maps", or a preset such as "clearclip:voc20".
 
     Raises:
         ValueError: an unknown method, measure or templates, an empty list, or a number out of range.
@@ -51,6 +53,7 @@ class Study:
     limit: int | None = None
     batch: int = 8
     grid: SweepGrid = field(default_factory=SweepGrid)
+    protocol: str = "maps"
 
     def __post_init__(self) -> None:
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -82,6 +85,7 @@ class Study:
         if self.texts is not None and any(not isinstance(text, str) or not text.strip() for text in self.texts):
             raise ValueError(f"Expected texts to be prompts that are not empty, but got {self.texts!r}")
         resolve_templates(self.templates)
+        study_protocol(self.protocol)
 
     @property
     def parsed_methods(self) -> dict[str, Method]:

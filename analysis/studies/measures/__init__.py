@@ -1,5 +1,27 @@
 """The measures, one file a subject; importing them registers them."""
 
-from analysis.studies.measures import ablation, alpha, blame, layers, lens, maps, recognition, retrieval, words
+from analysis.studies.measures import (
+    ablation,
+    alpha,
+    blame,
+    layers,
+    lens,
+    maps,
+    recognition,
+    retrieval,
+    segmentation,
+    words,
+)
 
-__all__ = ["ablation", "alpha", "blame", "layers", "lens", "maps", "recognition", "retrieval", "words"]
+__all__ = [
+    "ablation",
+    "alpha",
+    "blame",
+    "layers",
+    "lens",
+    "maps",
+    "recognition",
+    "retrieval",
+    "segmentation",
+    "words",
+]

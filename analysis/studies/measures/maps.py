@@ -127,7 +127,7 @@ def _by_pixel(batch: Batch, maps: Tensor, spread: Tensor) -> Rows:
     targets, device = batch.targets, maps.device
     counts = torch.zeros(len(targets), 2, FINE_BINS + 1, dtype=torch.float64, device=device)
     grids = maps.unflatten(1, batch.trace.grid)[:, None]
-    masks = {place: item.mask.to(device, non_blocking=True) for place, item in enumerate(batch.items)}
+    masks = {p: i.mask.to(device, non_blocking=True) for p, i in enumerate(batch.items) if i.mask is not None}
     for k, (place, id) in enumerate(zip(_list(targets.image, batch), targets.ids.tolist(), strict=True)):
         if id >= 0:
             mask = masks[place]
