@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from surgery.attention import parse_kind
 
-PositionInterpolation = Literal["bicubic", "bilinear", "bicubic_antialias"]
+PositionInterpolation = Literal["bicubic", "bilinear", "bicubic_antialias", "bicubic_size"]
 POSITION_INTERPOLATIONS: tuple[str, ...] = get_args(PositionInterpolation)
 
 

@@ -1,5 +1,6 @@
 """Loading any open_clip model that can be operated on, and the `Model` that the rest of the project works with."""
 
+import copy
 import warnings
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -98,6 +99,13 @@ class Model:
                 "Tokenizers of SigLIP and multilingual models need their files and the packages transformers and "
                 'sentencepiece; in the folder of the clone: pip install -e ".[siglip]"'
             ) from error
+
+    @cached_property
+    def in_float32(self) -> "Model":
+        """The model itself, or for half precision a float32 copy, made once: gradients need it."""
+        if self.dtype in (torch.float32, torch.float64):
+            return self
+        return Model(self.name, self.pretrained, copy.deepcopy(self.clip).float(), self.device, self.text_name)
 
     def preprocess(
         self, images: Sequence[Image.Image], size: int | tuple[int, int] | None = None, *, fit: str = "stretch"

@@ -8,6 +8,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
+from surgery.blocks import Block, open_clip_block
 from surgery.text_sources import ImageOnlyClip
 
 POOL_TYPES = ("first", "last", "argmax", "eos")
@@ -110,6 +111,11 @@ def find_text_tower(clip: nn.Module) -> TextTower | None:
         pool_type=pool_type,
         eos_id=eos_id,
     )
+
+
+def open_clip_blocks(tower: TextTower) -> tuple[Block, ...]:
+    """The blocks of the transformer, in order."""
+    return tuple(open_clip_block(block) for block in tower.transformer.resblocks)
 
 
 def context_length(model: TextModel) -> int:

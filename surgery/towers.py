@@ -146,11 +146,18 @@ class ResnetTower(Tower):
         self.native_grid = (side, side)
 
     def embed(self, pixels: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        return self.tokens(self.convolve(pixels), grid, position_interpolation)
+
+    def convolve(self, pixels: Tensor) -> Tensor:
+        """The last feature map (b, w, gh, gw)."""
         v = self.visual
-        x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels)))))
-        x = x.flatten(2).mT  # (b, gh * gw, w)
+        return v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels)))))
+
+    def tokens(self, maps: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        """Mean token and patches (b, 1 + gh * gw, w) from the last feature map."""
+        x = maps.flatten(2).mT  # (b, gh * gw, w)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
-        positions = v.attnpool.positional_embedding.to(x.dtype)
+        positions = self.visual.attnpool.positional_embedding.to(x.dtype)
         patch_positions = interpolate_positions(positions[1:], self.native_grid, grid, position_interpolation)
         return x + torch.cat([positions[:1], patch_positions])
 
@@ -235,8 +242,8 @@ def interpolate_positions(positions: Tensor, native: tuple[int, int], grid: tupl
         positions: (native rows * columns, w).
         native: rows and columns it was trained for.
         grid: rows and columns wanted.
-        mode: "bicubic" (CLIP, DINO's scale factor with its offset of 0.1), "bilinear" (CLIP Surgery) or
-            "bicubic_antialias" (GEM).
+        mode: "bicubic" (CLIP, DINO's scale factor with its offset of 0.1), "bilinear" (CLIP Surgery),
+            "bicubic_antialias" (GEM, LeGrad) or "bicubic_size" (Grad-ECLIP).
 
     Returns:
         (rows * columns, w); the input itself at the native grid.
@@ -254,6 +261,8 @@ def interpolate_positions(positions: Tensor, native: tuple[int, int], grid: tupl
         image = F.interpolate(image, size=grid, mode="bilinear")
     elif mode == "bicubic_antialias":
         image = F.interpolate(image, size=grid, mode="bicubic", antialias=True)
+    elif mode == "bicubic_size":
+        image = F.interpolate(image, size=grid, mode="bicubic")
     else:
         scale = tuple((side + 0.1) / own for side, own in zip(grid, native, strict=True))
         image = F.interpolate(image, scale_factor=scale, mode="bicubic")

@@ -124,5 +124,7 @@ def test_wrong_pixels_are_refused(shape):
 
 
 def test_unknown_interpolation_is_refused():
-    with pytest.raises(ValueError, match="one of bicubic, bilinear, bicubic_antialias, but got 'nearest'"):
+    with pytest.raises(
+        ValueError, match="one of bicubic, bilinear, bicubic_antialias, bicubic_size, but got 'nearest'"
+    ):
         tiny_model("tiny-vit").trace(torch.zeros(1, 3, 48, 64), position_interpolation="nearest")
