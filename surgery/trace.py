@@ -124,7 +124,8 @@ def record(
         tower: see `surgery.towers.build_tower`.
         pixels: (b, 3, H, W), normalised; H and W multiples of the patch.
         model: name that the trace carries.
-        position_interpolation: "bicubic", "bilinear", "bicubic_antialias" or "bicubic_size"; no matter at the native size.
+        position_interpolation: "bicubic", "bilinear", "bicubic_antialias" or "bicubic_size"; no matter at the native
+            size.
         keep: None for every block, a number n for the last n, or the indices of the blocks to keep.
         store: device of the kept records, None for the device of the model. `Trace.block` brings them back.
 

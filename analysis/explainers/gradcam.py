@@ -2,9 +2,10 @@
 
     ReLU sum_c w_c y_ic,    w_c = mean over the patches of dc/dy_ic
 
-Targets y of a transformer, blocks counted from 0: "ln_1.11" what enters the attention of block 11, "ln_2.10" what enters
-its MLP, "block.10" the stream after a block. After the last attention only CLS has a gradient, so that every map is
-zero: these targets are refused. A convolutional tower has one target, its last feature map ("layer4" in a ResNet).
+Targets y of a transformer, blocks counted from 0: "ln_1.11" what enters the attention of block 11, "ln_2.10" what
+enters the MLP of block 10, "block.10" the stream after it. After the last attention only CLS has a gradient, so that
+every map is zero: these targets are refused. A convolutional tower has one target, its last feature map ("layer4" in a
+ResNet).
 
 Grad-ECLIP's comparison takes "block.N" before the last one, with a single head in it and CLS among the tokens over
 which w is averaged: `gradcam_of_grad_eclip`.
