@@ -30,7 +30,6 @@ from surgery.integrity import DamagedFile, check_once, digest_of, mark_checked
 Report = Callable[[str, int, int | None], None]
 """Called with what is being done, bytes that are here, and bytes in all (None where unknown); may raise to stop."""
 
-CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 50_000_000
 TRIES_WITHOUT_PROGRESS = 2
 PAUSE_S = 0.5
@@ -224,7 +223,7 @@ def _stream(
             size = size if size is not None else _announced(response, have)
             with partial.open("ab") as file:
                 report("downloading", have, size)
-                for chunk in response.iter_bytes(CHUNK_BYTES):
+                for chunk in response.iter_bytes():
                     file.write(chunk)
                     have += len(chunk)
                     report("downloading", have, size)

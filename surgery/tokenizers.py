@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import open_clip
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
 from surgery import downloads
@@ -16,9 +17,16 @@ def create_tokenizer(name: str) -> Any:
     A relative `bpe_path` in a folder's configuration is relative to the folder. The byte pairs of a CLIPModel with
     CLIP's own vocabulary are open_clip's.
 
+    A name that is none of open_clip's, as a user gives to a module of his own, gets open_clip's byte pairs.
+
     Raises:
         FileNotFoundError: a Hugging Face tokenizer that is neither here nor to be downloaded.
     """
+    architecture = name.replace("/", "-")
+    if name != "toy" and ":" not in name and architecture not in open_clip.list_models():
+        return SimpleTokenizer()
+    if ":" not in name:
+        name = architecture
     recipe = recipe_of(name)
     text = recipe.model_cfg["text_cfg"]
     length = text.get("context_length", DEFAULT_CONTEXT_LENGTH)
