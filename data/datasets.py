@@ -128,6 +128,10 @@ class Dataset(Sequence[Sample]):
         """Sample `index`, in 0 ... len - 1."""
         raise NotImplementedError
 
+    def image_names(self) -> list[str]:
+        """Names of all samples in order; nothing is decoded."""
+        return [self.sample(index).name for index in range(len(self))]
+
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"Expected index to be inside {self.name} of {len(self)} samples, but got {index}")
@@ -160,6 +164,9 @@ class ToyScenes(Dataset):
 
     def __len__(self) -> int:
         return self._n
+
+    def image_names(self) -> list[str]:
+        return [f"toy-{index}" for index in range(self._n)]
 
     def sample(self, index: int) -> Sample:
         plan, name = plan_scene(self.seed, index), f"toy-{index}"
@@ -250,6 +257,9 @@ class SegmentationFolder(Dataset):
 
     def __len__(self) -> int:
         return len(self.image_paths)
+
+    def image_names(self) -> list[str]:
+        return [path.stem for path in self.image_paths]
 
     def sample(self, index: int) -> Sample:
         image_path = self.image_paths[index]
