@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from analysis.regions import Region, regions_from_labels
-from data.datasets import Dataset, Sample, SegmentationFolder, ToyScenes, is_background
+from data.datasets import Dataset, Sample, is_background
+from data.registry import open_dataset
 from surgery.models import stretch_image
 
 if TYPE_CHECKING:
@@ -22,24 +22,8 @@ PREFETCH = 4
 
 
 def open_data(data: str, seed: int = 0) -> Dataset:
-    """A data set by its name.
-
-    Args:
-        data: "toy:N" or "toy" (200 scenes), or a folder with images/, masks/ and classes.txt; "FOLDER:masks_voc20"
-            takes its other masks.
-        seed: of toy scenes.
-
-    Raises:
-        ValueError: not a number of scenes, or a folder without images or classes.
-        FileNotFoundError: no such folder, or one without what is needed.
-    """
-    name, _, rest = data.partition(":")
-    if name == "toy" and not Path(data).exists():
-        if rest and not (rest.isdecimal() and int(rest) > 0):
-            raise ValueError(f"Expected data to be toy:N with N scenes of at least 1, but got {data!r}")
-        return ToyScenes(int(rest or 200), seed)
-    folder, _, masks = data.rpartition(":")
-    return SegmentationFolder(folder, masks) if masks.startswith("masks") else SegmentationFolder(data)
+    """A data set by its name, see `data.registry.open_dataset`."""
+    return open_dataset(data, seed)
 
 
 def count_images(study: "Study") -> int:
@@ -50,9 +34,7 @@ def count_images(study: "Study") -> int:
 
 def image_names(dataset: Dataset) -> list[str]:
     """Names of all images, in order, without opening one."""
-    if isinstance(dataset, ToyScenes):
-        return [f"toy-{index}" for index in range(len(dataset))]
-    return [path.stem for path in dataset.image_paths]
+    return dataset.image_names()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -155,7 +155,7 @@ def test_hugging_face_from_a_saved_folder(tmp_path: Path) -> None:
     trees.picture(tmp_path / "a.png")
     trees.mask(tmp_path / "m.png", 0, 3)
     features = datasets.Features({
-        "image": datasets.Image(), "annotation": datasets.Image(), "captions": datasets.Sequence(datasets.Value("string")),
+        "image": datasets.Image(), "annotation": datasets.Image(), "captions": datasets.List(datasets.Value("string")),
         "label": datasets.ClassLabel(names=["cat", "dog"]),
     })  # fmt: skip
     row = {"image": str(tmp_path / "a.png"), "annotation": str(tmp_path / "m.png"), "captions": ["A dog."], "label": 1}
