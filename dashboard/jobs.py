@@ -7,9 +7,12 @@
         return result
 
     job = start(key, work)
-    while not job.wait(0.1):
+    while not job.wait(0.1, visitor):
         show(job.share, job.words)
     result = job.result()
+
+A job ends at its next report when all who waited for it have left: pressed Stop, closed the page, or, where it is not
+`patient`, no longer ask for it. What runs inside a job may call `report` of this module without knowing it.
 
 No Streamlit here; `panels.work` shows a job on a page. Work runs outside of any session: it closes over what it needs.
 """
@@ -17,14 +20,20 @@ No Streamlit here; `panels.work` shows a job on a page. Work runs outside of any
 import atexit
 import gc
 import importlib
+import itertools
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+GRACE_S = 3.0
+"""For so long after somebody last waited for it a job goes on: pages are drawn anew, connections come back."""
 
 
 class Stopped(Exception):
@@ -35,13 +44,21 @@ class Job(Generic[T]):
     """Work under way.
 
     Attributes:
+        number: no other job of this process has it.
         share: how much is done, from 0 to 1.
         words: the same in words.
+        started: when, by `time.monotonic`.
+        patient: whether it goes on for a visitor who is here but looks at something else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = True) -> None:
+        self.number = next(_numbers)
         self.share = 0.0
         self.words = ""
+        self.started = time.monotonic()
+        self.patient = patient
+        self._seen: dict[str, float] = {}
+        self._left: set[str] = set()
         self._stop = threading.Event()
         self._future: Future[T] = Future()
 
@@ -51,16 +68,50 @@ class Job(Generic[T]):
         Raises:
             Stopped: the job is to end here.
         """
-        if self._stop.is_set():
-            raise Stopped
+        self.check()
         self.share, self.words = share, words
+
+    def check(self) -> None:
+        """Called by work between steps that are no news.
+
+        Raises:
+            Stopped: the job is to end here.
+        """
+        if self._stop.is_set() or self._abandoned():
+            self._stop.set()
+            raise Stopped
+
+    def leave(self, visitor: str) -> None:
+        """This visitor no longer waits; the job ends at its next report when nobody does."""
+        self._seen.pop(visitor, None)
+        self._left.add(visitor)
+        if not self._seen:
+            self.stop()
+
+    def left_by(self, visitor: str) -> bool:
+        """Whether this visitor has left."""
+        return visitor in self._left
+
+    @property
+    def ending(self) -> bool:
+        """Whether the job was told to end."""
+        return self._stop.is_set()
+
+    def _abandoned(self) -> bool:
+        """Whether some have waited for this job and all of them are gone."""
+        late = time.monotonic() - GRACE_S
+        return bool(self._seen) and not any(
+            seen > late or (self.patient and is_here(visitor)) for visitor, seen in list(self._seen.items())
+        )
 
     def stop(self) -> None:
         """Ends the work at its next report; work that never reports runs on unseen."""
         self._stop.set()
 
-    def wait(self, seconds: float) -> bool:
-        """Whether the work has ended, after so many seconds at most."""
+    def wait(self, seconds: float, visitor: str = "") -> bool:
+        """Whether the work has ended, after so many seconds at most; whom it is done for is remembered."""
+        if visitor:
+            self._seen[visitor] = time.monotonic()
         return bool(wait([self._future], timeout=seconds).done)
 
     def result(self) -> T:
@@ -68,6 +119,7 @@ class Job(Generic[T]):
         return self._future.result()
 
     def _run(self, work: "Callable[[Job[T]], T]") -> None:
+        _thread.job = self
         try:
             self._future.set_result(work(self))
         except BaseException as error:
@@ -76,15 +128,35 @@ class Job(Generic[T]):
 
 _running: dict[Hashable, Job[Any]] = {}
 _lock = threading.Lock()
+_numbers = itertools.count()
+_thread = threading.local()
+
+is_here: Callable[[str], bool] = lambda visitor: True  # noqa: E731
+"""Whether a visitor still has a page open; `panels.work` knows."""
 
 
-def start(key: Hashable, work: Callable[[Job[T]], T]) -> Job[T]:
-    """The running job of this key, else a new one."""
+def start(
+    key: Hashable,
+    work: Callable[[Job[T]], T],
+    patient: bool = True,
+    prepare: Callable[[threading.Thread], Any] = lambda thread: None,
+) -> Job[T]:
+    """The running job of this key, else a new one; one that was told to end makes way for it.
+
+    Args:
+        key: of the job.
+        work: what it does.
+        patient: see `Job`.
+        prepare: gets the thread before it starts.
+    """
     with _lock:
-        if key not in _running:
-            _running[key] = job = Job()
-            threading.Thread(target=_carry_out, args=(key, job, work), daemon=True).start()
-        return _running[key]
+        job = _running.get(key)
+        if job is None or job.ending:
+            job = _running[key] = Job(patient)
+            thread = threading.Thread(target=_carry_out, args=(key, job, work), daemon=True)
+            prepare(thread)
+            thread.start()
+        return job
 
 
 def is_running(key: Hashable) -> bool:
@@ -92,10 +164,27 @@ def is_running(key: Hashable) -> bool:
     return key in _running
 
 
+def current() -> Job[Any] | None:
+    """The job that this thread carries out."""
+    return getattr(_thread, "job", None)
+
+
+def report(share: float | None = None, words: str | None = None) -> None:
+    """Tells the job of this thread how far it is, where there is one.
+
+    Raises:
+        Stopped: it is to end here.
+    """
+    job = current()
+    if job is not None:
+        job.report(job.share if share is None else share, job.words if words is None else words)
+
+
 def _carry_out(key: Hashable, job: Job[T], work: Callable[[Job[T]], T]) -> None:
     job._run(work)
     with _lock:
-        del _running[key]
+        if _running.get(key) is job:
+            del _running[key]
 
 
 def locked(lock: AbstractContextManager[Any], steps: Iterator[T]) -> Iterator[T]:

@@ -18,28 +18,34 @@ Functions raise ValueError, OSError or `MissingImage`; `panels.page` shows them.
 """
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import streamlit as st
 import torch
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
 from analysis.regions import Region
-from dashboard import catalogue, state
+from dashboard import catalogue, jobs, state
+from dashboard.caches import cached
 from dashboard.case import RANDOM, Case, method_of
+from dashboard.keys import ModelKey, TextKey, TraceKey
 from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
+from dashboard.turns import HEAVY, LIGHT, Turn
 from data.images import LoadedImage
 from data.samples import SAMPLES, Sample, load_sample
-from surgery import Method, Model, Trace, class_probabilities, dense_features, feature_surgery, load_model, similarity
-from surgery.dense import DenseFeatures, fit_method
+from surgery import Method, Model, Trace, class_probabilities, feature_surgery, load_model, similarity
+from surgery.dense import DenseFeatures, Walk, dense_features_of, fit_method
+from surgery.memory import check_fits
+from surgery.trace import OnBlock
 from surgery.words import prompt_cut
 
 MAX_MODELS = 3
 MAX_TRACES = 6
+MAX_TRACE_BYTES = 3_000_000_000
+SMALL_PATCHES = 640
+"""A pass over so many patches is small whatever the model's own size is: 24 x 24 of a ViT-L/14 at 336 px, and some."""
 MAX_FEATURES = 64
 MAX_MAPS = 256
 
@@ -50,35 +56,6 @@ class MissingImage(LookupError):
     def __init__(self, sha256: str) -> None:
         super().__init__(f"Expected the image with SHA-256 {sha256}, but it was not uploaded in this session")
         self.sha256 = sha256
-
-
-@dataclass(frozen=True, slots=True)
-class ModelKey:
-    """A model in the caches: what was chosen, and where and how it runs."""
-
-    name: str
-    weights: str
-    device: str
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class TraceKey:
-    """A recorded pass in the caches. `image` is the sha256 of the file; `size` None is the native size."""
-
-    model: ModelKey
-    image: str
-    size: int | None
-    interpolation: str
-
-
-@dataclass(frozen=True, slots=True)
-class TextKey:
-    """Text features in the caches."""
-
-    model: ModelKey
-    texts: tuple[str, ...]
-    templates: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +75,6 @@ class Maps:
     method: Method
 
 
-class _Resident:
-    """A model in memory and the lock under which it runs, so that sessions take turns instead of sharing the cores."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.lock = threading.RLock()
-
-
 _on_cpu: set[tuple[str, str]] = set()
 """(name, weights) of models that ran out of GPU memory in this process and stay on the CPU from then on."""
 
@@ -113,11 +82,6 @@ _on_cpu: set[tuple[str, str]] = set()
 _loading = threading.Lock()
 """Held while a model is loaded. PyTorch initialises every model from one generator, which belongs to all threads: drawn
 alone and from a seed, the random weights of an architecture are the same in every session."""
-
-
-def cached(max_entries: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A cache for all sessions. Arguments that begin with _ are no part of the key; results are shared, not copied."""
-    return st.cache_resource(max_entries=max_entries, show_spinner=False)
 
 
 # ---- models
@@ -135,21 +99,35 @@ def model(case: Case) -> Model:
     Raises:
         ValueError, OSError: as `surgery.load_model`.
     """
-    return _resident(model_key(case)).model
+    return _resident(model_key(case))
 
 
-def model_lock(case: Case) -> threading.RLock:
-    """Held while the case's model runs. The functions here take it themselves."""
-    return _resident(model_key(case)).lock
+def turn(case: Case) -> Turn:
+    """Held while something is computed for the case; the functions here take it themselves.
+
+    Models are never changed, so two may run at once: one visitor's work at the model's own size or below, and one's
+    larger work, see `dashboard.turns`. Ask for other results before taking it, since they take their own.
+    """
+    rows, columns = grid(case)
+    own = model(case).tower.native_grid
+    small = rows * columns <= max(own[0] * own[1], SMALL_PATCHES)
+    return Turn(LIGHT if small else HEAVY, visitor())
+
+
+def visitor() -> str:
+    """Who this session is, for queues; "" outside of any."""
+    context = get_script_run_ctx(suppress_warning=True)
+    return "" if context is None else context.session_id
 
 
 @cached(max_entries=MAX_MODELS)
-def _resident(key: ModelKey) -> _Resident:
+def _resident(key: ModelKey) -> Model:
     name, pretrained = catalogue.source_of(key.name, key.weights)
+    jobs.report(words=f"loading {key.name}")
     with _loading, torch.random.fork_rng(devices=[]):  # open_clip initialises on the CPU
         if key.weights == RANDOM:
             torch.default_generator.manual_seed(0)
-        return _Resident(load_model(name, pretrained, device=key.device, precision=key.precision))
+        return load_model(name, pretrained, device=key.device, precision=key.precision)
 
 
 def move_to_cpu(case: Case) -> None:
@@ -252,12 +230,19 @@ def trace(case: Case, interpolation: str = "bicubic") -> Trace:
     return _trace(trace_key(case, interpolation), case)
 
 
-@cached(max_entries=MAX_TRACES)
+@cached(max_entries=MAX_TRACES, weigh=lambda trace: trace.nbytes, max_bytes=lambda: MAX_TRACE_BYTES)
 def _trace(key: TraceKey, _case: Case) -> Trace:
-    loaded = model(_case)
-    with model_lock(_case):
-        pixels = loaded.preprocess([image(_case).to_pil()], size=size_px(_case))
-        return loaded.trace(pixels, position_interpolation=key.interpolation)
+    loaded, picture = model(_case), image(_case)
+    with turn(_case):
+        check_fits(loaded, size_px(_case))
+        pixels = loaded.preprocess([picture.to_pil()], size=size_px(_case))
+        words = f"{key.model.name} at {size_px(_case)[0]} px"
+        return loaded.trace(pixels, position_interpolation=key.interpolation, on_block=_telling(words))
+
+
+def _telling(words: str) -> OnBlock:
+    """Tells the job of this thread how far a pass is, which ends there once the job is to end."""
+    return lambda index, depth: jobs.report(index / depth, f"{words}: block {index + 1} of {depth}")
 
 
 def features(case: Case, method: Method) -> DenseFeatures:
@@ -269,8 +254,8 @@ def features(case: Case, method: Method) -> DenseFeatures:
 @cached(max_entries=MAX_FEATURES)
 def _features(key: TraceKey, method: Method, _case: Case) -> DenseFeatures:
     found = trace(_case, method.position_interpolation)
-    with model_lock(_case):
-        return dense_features(found, method)
+    with turn(_case):
+        return dense_features_of(Walk(found, _telling("walking the last blocks again")), method)
 
 
 def text_key(case: Case, texts: tuple[str, ...] | None = None) -> TextKey:
@@ -307,9 +292,10 @@ def _checked_text(case: Case, texts: tuple[str, ...] | None) -> _Text:
 
 @cached(max_entries=MAX_FEATURES)
 def _text(key: TextKey, _case: Case) -> _Text:
-    with model_lock(_case):
-        features = model(_case).encode_text(list(key.texts), templates=key.templates)
-    cuts = (prompt_cut(model(_case), text, key.templates) for text in dict.fromkeys(key.texts))
+    loaded = model(_case)
+    with Turn(LIGHT, visitor()):
+        features = loaded.encode_text(list(key.texts), templates=key.templates)
+    cuts = (prompt_cut(loaded, text, key.templates) for text in dict.fromkeys(key.texts))
     return _Text(features, tuple(str(cut) for cut in cuts if cut is not None))
 
 
@@ -329,14 +315,14 @@ def maps(case: Case, method: str | Method, surgery: bool | None = None) -> Maps:
 
 @cached(max_entries=MAX_MAPS)
 def _maps(key: TraceKey, method: Method, texts: TextKey, surgery: bool, _case: Case) -> Maps:
-    found, unit_texts = features(_case, method), text(_case)
-    with model_lock(_case):
+    found, unit_texts, loaded = features(_case, method), text(_case), model(_case)
+    with turn(_case):
         if not surgery:
             result = similarity(found, unit_texts)
         elif len(unit_texts) > 1:
             result = feature_surgery(found, unit_texts)
         else:
-            result = feature_surgery(found, unit_texts, model(_case).encode_text([""], templates=texts.templates))
+            result = feature_surgery(found, unit_texts, loaded.encode_text([""], templates=texts.templates))
     patches, cls = (values[0].float().cpu().numpy() for values in (result.patches, result.cls))
     return Maps(patches, cls, result.kind, result.method)
 

@@ -28,7 +28,7 @@ from dashboard.settings import S, Settings, View
 from data.images import LoadedImage, decode_mask, load_image
 
 VIEW, UPLOADS, MASKS, IGNORED, ALLOWED = "view", "uploads", "masks", "ignored_parameters", "allowed_downloads"
-PROBLEMS = "problems"
+PROBLEMS, STOPPED = "problems", "stopped"
 SEEN, HISTORY, WRITTEN = "seen_view", "history", "written_address"
 """All session keys besides those of widgets."""
 
@@ -125,6 +125,25 @@ def _go(step: Callable[[History[View], View], tuple[View, History[View]]]) -> No
 def history() -> History[View]:
     """The views of this session before and after the present one."""
     return st.session_state[HISTORY]
+
+
+def stop_case() -> None:
+    """The visitor does not want to wait for what this case takes."""
+    st.session_state[STOPPED] = _costly(case())
+
+
+def is_stopped() -> bool:
+    """Whether the visitor has stopped what this case takes; another model, image or size is another matter."""
+    return st.session_state.get(STOPPED) == _costly(case())
+
+
+def go_on() -> None:
+    """The visitor wants it after all."""
+    st.session_state.pop(STOPPED, None)
+
+
+def _costly(case: Case) -> tuple[object, ...]:
+    return case.model, case.weights, case.image, case.size
 
 
 def write_address() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from surgery.attention import attend
 from surgery.methods import METHODS, Method, get_method
 from surgery.towers import Tower, check_kind
-from surgery.trace import Trace
+from surgery.trace import OnBlock, Trace
 
 if TYPE_CHECKING:
     from surgery.models import Model
@@ -63,8 +63,9 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
 class Walk:
     """Methods over one trace; attention outputs are computed once per (block, kind) and shared between methods."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, on_block: OnBlock | None = None) -> None:
         self.trace = trace
+        self.on_block = on_block
         self._attention: dict[tuple[int, str], Tensor] = {}
         self._heads: dict[tuple[int, str], Tensor] = {}
 
@@ -102,6 +103,8 @@ class Walk:
         first = trace.depth - method.blocks
         acc = trace.block(first).x if method.residual else None
         for index in range(first, trace.depth):
+            if self.on_block is not None:
+                self.on_block(index - first, method.blocks)
             update = _scaled(self.attention(index, method.attention), method.alpha)
             acc = _scaled(acc, method.residual) + update if method.residual else update
             mlp_out = trace.tower.blocks[index].mlp_out(acc) if method.mlp else None

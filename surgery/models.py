@@ -20,7 +20,7 @@ from surgery.text import TokenFeatures, encode_text, encode_tokens
 from surgery.text_sources import ImageOnlyClip, with_text_of
 from surgery.tokenizers import create_tokenizer
 from surgery.towers import Tower, build_tower
-from surgery.trace import Trace, record
+from surgery.trace import OnBlock, Trace, record
 from surgery.weights import RandomWeightsWarning, create_clip, first_line, random_weights_message
 
 PRECISIONS: dict[str, torch.dtype] = {
@@ -187,11 +187,17 @@ class Model:
         *,
         keep: int | Collection[int] | None = None,
         store: torch.device | str | None = None,
+        on_block: OnBlock | None = None,
     ) -> Trace:
         """One recorded forward pass; see `surgery.trace.record` for the arguments."""
-        pixels = pixels.to(self.device, self.dtype)
         return record(
-            self.tower, pixels, model=self.name, position_interpolation=position_interpolation, keep=keep, store=store
+            self.tower,
+            pixels.to(self.device, self.dtype),
+            model=self.name,
+            position_interpolation=position_interpolation,
+            keep=keep,
+            store=store,
+            on_block=on_block,
         )
 
     def encode_text(self, texts: Sequence[str], templates: str | Sequence[str] = "none") -> Tensor:

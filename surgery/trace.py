@@ -5,7 +5,7 @@
 The pass calls the model's own modules and leaves them as they are; threads may record on one model at the same time.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 from surgery.attention import Projections, attend
 from surgery.blocks import Block
 from surgery.towers import Tower
+
+OnBlock = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ class Trace:
         """Where the model is and where results are computed."""
         return self.output.device
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors that the records hold."""
+        kept = [record for record in self.records if record is not None]
+        tensors = [t for r in kept for t in (r.x, r.q, r.k, r.v, r.attn_out, r.mlp_out) if t is not None]
+        return self.output.nbytes + sum(tensor.nbytes for tensor in tensors)
+
     def block(self, index: int) -> BlockTrace:
         """The record of block `index` (0 .. L-1; negative counts from the end), on the model's device.
 
@@ -117,6 +126,7 @@ def record(
     position_interpolation: str = "bicubic",
     keep: int | Collection[int] | None = None,
     store: torch.device | str | None = None,
+    on_block: OnBlock | None = None,
 ) -> Trace:
     """Runs the tower once and keeps what each block did.
 
@@ -128,6 +138,7 @@ def record(
             size.
         keep: None for every block, a number n for the last n, or the indices of the blocks to keep.
         store: device of the kept records, None for the device of the model. `Trace.block` brings them back.
+        on_block: called before each block with its index and the depth; what it raises ends the pass there.
 
     Returns:
         The trace. A ViT-B/16 at 224 px holds 43 MB per image in float32.
@@ -138,7 +149,7 @@ def record(
     grid = tower.grid_of(pixels)
     kept = _kept_blocks(keep, len(tower.blocks))
     x = tower.embed(pixels, grid, position_interpolation)
-    records, output = _run(tower, x, 0, grid, kept, store)
+    records, output = _run(tower, x, 0, grid, kept, store, on_block)
     return Trace(tower, model, records, output, grid, position_interpolation)
 
 
@@ -156,11 +167,19 @@ def _kept_blocks(keep: int | Collection[int] | None, depth: int) -> set[int]:
 
 
 def _run(
-    tower: Tower, x: Tensor, first: int, grid: tuple[int, int], kept: set[int], store: torch.device | str | None
+    tower: Tower,
+    x: Tensor,
+    first: int,
+    grid: tuple[int, int],
+    kept: set[int],
+    store: torch.device | str | None,
+    on_block: OnBlock | None = None,
 ) -> tuple[tuple[BlockTrace | None, ...], Tensor]:
     """Blocks first .. L-1 from the stream x; their records (None where not kept) and x_L."""
     records: list[BlockTrace | None] = []
     for index, block in enumerate(tower.blocks[first:], start=first):
+        if on_block is not None:
+            on_block(index, len(tower.blocks))
         done = run_block(block, x, grid, tower.prefix)
         x = leave_block(tower, done)
         records.append((done if store is None else done.to(store)) if index in kept else None)

@@ -77,6 +77,10 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
     """Runs `work(case)`; what goes wrong with the input is told with what to do next, and None is returned."""
     try:
         return work(case)
+    except Stopped:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("Stopped. Choose another input size, image or model, or", width="content")
+            st.button("Start again", key="start the case again", on_click=state.go_on)
     except services.MissingImage as error:
         st.info(
             f"This view belongs to an uploaded image that is not here: SHA-256 `{error.sha256[:16]}…`. "
@@ -120,6 +124,8 @@ def next_step(error: Exception) -> str:
 
 def _fitted(case: Case) -> Case:
     """The case without what this model and image do not have; the session forgets it too."""
+    if state.is_stopped():
+        raise Stopped
     if services.runs_on_cpu_instead(case):
         st.warning("GPU memory ran out, so this model now runs on the CPU: slower, and in float32.")
     if case.weights == RANDOM:
@@ -132,8 +138,7 @@ def _fitted(case: Case) -> Case:
     tower = _load(case).tower
     if case.size is not None and any(case.size % side for side in tower.patch_px):
         case = replace(case, size=None)
-    with st.spinner("Running the network once …", show_time=True):
-        services.trace(case)
+    services.trace(case)
     fitted = fit_case(
         case,
         grid=services.grid(case),
@@ -150,8 +155,7 @@ def _fitted(case: Case) -> Case:
 def _load(case: Case) -> Model:
     missing = catalogue.missing_download(case.model, case.weights)
     if missing is None:
-        with st.spinner("Loading the model …", show_time=True):
-            return services.model(case)
+        return services.model(case)
     if not state.download_allowed(case.model, case.weights):
         raise catalogue.DownloadNeeded(case.model, f"They take {catalogue.tag_size(missing)}.")
     return _download(case, missing)
@@ -165,8 +169,7 @@ def _download(case: Case, missing: TagInfo) -> Model:
         watch((case.model, case.weights), title, download(case.model, case.weights, missing.download_mb), on_stop=stop)
     except Stopped:
         st.rerun()
-    with st.spinner("Loading the model …", show_time=True):
-        return services.model(case)
+    return services.model(case)
 
 
 def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:

@@ -1,10 +1,12 @@
-"""Long work on a page: a bar and a Stop button while it runs, a button to start again where it was stopped.
+"""Work on a page: what runs, for how long and how far it is, a Stop, and a button to start again where it was stopped.
 
     table = work_through(key, "Sweeping alpha", work)      # see `dashboard.jobs` for work
     if table is None:
         return                                              # stopped, and said so
 
-Any other interaction meanwhile is answered at once; the job goes on, and the page joins it again.
+Every result of `services.cached` that is not there yet is computed by such a job too, see `wait_for_result`. Any other
+interaction meanwhile is answered at once; the job goes on, and the page joins it again. It ends when nobody waits for
+it any more: all who did have pressed Stop, closed the page, or look at something else.
 """
 
 import time
@@ -12,16 +14,50 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.runtime import Runtime
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
-from dashboard import jobs
+from dashboard import caches, jobs, services, state
+from dashboard.caches import cached
 from dashboard.jobs import Job, Stopped
-from dashboard.services import cached
 
 T = TypeVar("T")
 
 UNSEEN_S = 0.3
 """Work that is done by then shows no bar."""
 POLL_S = 0.1
+
+
+def wait_for_result(key: Hashable, work: Callable[[], T]) -> T:
+    """Computes a shared result in a job of its own, which other visitors may join, and waits for it.
+
+    Args:
+        key: of the result.
+        work: computes it; it runs with this session's context, so it may ask `services` for what it needs.
+
+    Raises:
+        Stopped: this visitor has stopped it.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        return work()
+    while True:
+        prepare = lambda thread: add_script_run_ctx(thread, context)  # noqa: E731
+        job = jobs.start(key, lambda job: work(), patient=False, prepare=prepare)
+        try:
+            return _show(job, "Computing", state.stop_case)
+        except Stopped:
+            if not job.ending or state.is_stopped():
+                raise
+
+
+def _is_here(visitor: str) -> bool:
+    """Whether a session has a connection to a browser; tests have no server and are always here."""
+    return not Runtime.exists() or Runtime.instance().is_active_session(visitor)
+
+
+caches.run_as_job = wait_for_result
+jobs.is_here = _is_here
 
 
 @cached(max_entries=64)
@@ -50,7 +86,7 @@ def work_through(key: Hashable, title: str, work: Callable[[Job[T]], T]) -> T | 
             return None
         try:
             watch(key, title, keep, on_stop=lambda: st.session_state.update({stopped: key}))
-        except Stopped:  # by another visitor, who waited for the same
+        except Stopped:
             st.rerun()
     return kept["result"]
 
@@ -63,16 +99,29 @@ def watch(key: Hashable, title: str, work: Callable[[Job[T]], T], on_stop: Calla
         on_stop: called when this visitor presses Stop, before the page runs again.
 
     Raises:
-        Stopped: the job was stopped, here or by another visitor.
+        Stopped: this visitor has stopped it.
     """
-    job = jobs.start((title, key), work)
-    if not job.wait(UNSEEN_S):
-        started, place = time.monotonic(), st.empty()
+    while True:
+        job = jobs.start((title, key), work)
+        try:
+            return _show(job, title, on_stop)
+        except Stopped:
+            if not job.ending or job.left_by(services.visitor()):
+                raise
+
+
+def _show(job: Job[T], title: str, on_stop: Callable[[], Any]) -> T:
+    """Waits for a job of this or another visitor; after a moment with a bar, the time, and a Stop for this visitor."""
+    visitor = services.visitor()
+    if not job.wait(UNSEEN_S, visitor):
+        place = st.empty()
         with place.container(horizontal=True, vertical_alignment="center"):
             bar = st.empty()
-            st.button("Stop", key=f"stop {title}", icon=":material/stop_circle:", on_click=_stop, args=(job, on_stop))
-        while not job.wait(POLL_S):
-            bar.progress(job.share, f"{title} … {job.words or f'{time.monotonic() - started:.0f} s'}")
+            leave = {"on_click": _leave, "args": (job, visitor, on_stop)}
+            st.button("Stop", key=f"stop job {job.number}", icon=":material/stop_circle:", **leave)
+        while not job.wait(POLL_S, visitor):
+            passed = time.monotonic() - job.started
+            bar.progress(job.share, f"{title} … {job.words or 'starting'}, {passed:.0f} s")
         place.empty()
     return job.result()
 
@@ -82,8 +131,8 @@ def is_under_way(key: Hashable, title: str) -> bool:
     return jobs.is_running((title, key))
 
 
-def _stop(job: Job[Any], on_stop: Callable[[], Any]) -> None:
-    job.stop()
+def _leave(job: Job[Any], visitor: str, on_stop: Callable[[], Any]) -> None:
+    job.leave(visitor)
     on_stop()
 
 

@@ -47,7 +47,7 @@ def affinity(case: Case, kinds: tuple[str, ...]) -> Affinity:
 @cached(max_entries=8)
 def _affinity(key: TraceKey, kinds: tuple[str, ...], layer: int, head: int | None, _case: Case) -> Affinity:
     trace = services.trace(_case)
-    with services.model_lock(_case):
+    with services.turn(_case):
         return compute_affinity(trace, kinds, layer, head)
 
 
@@ -73,7 +73,7 @@ def mass(case: Case, kinds: tuple[str, ...]) -> SameRegionMass:
 @cached(max_entries=16)
 def _mass(key: TraceKey, kinds: tuple[str, ...], region: str, _case: Case) -> SameRegionMass:
     trace, sides = services.trace(_case), services.region(_case)
-    with services.model_lock(_case):
+    with services.turn(_case):
         return same_region_mass(trace, kinds, sides)
 
 
@@ -85,7 +85,7 @@ def partners(case: Case, kinds: tuple[str, ...]) -> BestPartners:
 @cached(max_entries=16)
 def _partners(key: TraceKey, kinds: tuple[str, ...], region: str, _case: Case) -> BestPartners:
     trace, sides = services.trace(_case), services.region(_case)
-    with services.model_lock(_case):
+    with services.turn(_case):
         return best_partners(trace, kinds, sides)
 
 

@@ -39,7 +39,7 @@ def _report(key: TraceKey, texts: TextKey, region: str, _case: Case) -> FlipRepo
         raise ValueError("Expected region to be set, but got none")
     text, trace, feature = texts.texts[0], services.trace(_case), services.text(_case, texts.texts)
     readings = {name: read_map(_case, method) for name, method in usable_methods(trace.tower).items()}
-    with services.model_lock(_case):
+    with services.turn(_case):
         return examine(trace, feature, found, readings, text=text)
 
 
@@ -132,7 +132,7 @@ def map_without(case: Case, part: Component) -> np.ndarray:
     store = _removed_store(services.trace_key(case), texts)
     if part not in store:
         trace, feature = services.trace(case), services.text(case, texts.texts)
-        with services.model_lock(case):
+        with services.turn(case):
             store[part] = _map_without(trace, feature, part)
     return store[part]
 
@@ -164,7 +164,7 @@ def removal_key(case: Case, heads: bool) -> RemovalKey:
 
 def removal_of_all(case: Case, heads: bool) -> Callable[[Job[int]], int]:
     """Work: the map without each component, what is missing only; returns how many were. What is done stays."""
-    key, missing, lock = removal_key(case, heads), missing_removals(case, heads), services.model_lock(case)
+    key, missing, lock = removal_key(case, heads), missing_removals(case, heads), services.turn(case)
     trace, feature = services.trace(case), services.text(case, key.texts.texts)
     store = _removed_store(key.trace, key.texts)
 

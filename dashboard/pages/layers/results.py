@@ -42,7 +42,7 @@ def layer_measures(case: Case) -> LayerMeasures:
 @services.cached(max_entries=16)
 def _measures(key: TraceKey, region: str, _case: Case) -> LayerMeasures:
     trace, found = services.trace(_case), services.region(_case)
-    with services.model_lock(_case):
+    with services.turn(_case):
         return LayerMeasures(
             compute_norms(trace, found), compute_cosine_to_cls(trace, found), compute_entropy(trace, found)
         )
@@ -88,7 +88,7 @@ def alpha_sweep(case: Case) -> Callable[[Job[pd.DataFrame]], pd.DataFrame]:
     if found is None:
         raise ValueError("Expected region to be set, but got none")
     trace, text = services.trace(case, key.trace.interpolation), services.text(case, key.texts.texts)
-    methods, lock = key.grid.methods(trace.tower), services.model_lock(case)
+    methods, lock = key.grid.methods(trace.tower), services.turn(case)
     regions = {key.texts.texts[0]: found}
 
     def work(job: Job[pd.DataFrame]) -> pd.DataFrame:

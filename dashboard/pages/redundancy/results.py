@@ -37,10 +37,9 @@ def redundancy(case: Case) -> Redundancy:
 
 @cached(max_entries=64)
 def _redundancy(key: TraceKey, method: Method, texts: TextKey, _case: Case) -> Redundancy:
-    features, text = services.features(_case, method), services.text(_case)
-    with services.model_lock(_case):
-        single = len(text) == 1
-        redundant = services.model(_case).encode_text([""], templates=texts.templates) if single else None
+    features, text, loaded = services.features(_case, method), services.text(_case), services.model(_case)
+    with services.turn(_case):
+        redundant = loaded.encode_text([""], templates=texts.templates) if len(text) == 1 else None
         return compute_redundancy(features, text, texts.texts, redundant)
 
 
@@ -55,9 +54,9 @@ def effect(case: Case) -> LabelSetEffect | None:
 
 @cached(max_entries=32)
 def _effect(key: TraceKey, method: Method, texts: TextKey, region: str, _case: Case) -> LabelSetEffect:
-    features, text = services.features(_case, method), services.text(_case)
-    with services.model_lock(_case):
-        return label_set_effect(features, text, texts.texts, region=services.region(_case))
+    features, text, found = services.features(_case, method), services.text(_case), services.region(_case)
+    with services.turn(_case):
+        return label_set_effect(features, text, texts.texts, region=found)
 
 
 def without(case: Case, label: str) -> tuple[tuple[str, ...], Maps]:

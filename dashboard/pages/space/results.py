@@ -159,8 +159,9 @@ def nearest_prompt(case: Case, name: str) -> np.ndarray:
 
 @services.cached(max_entries=MAX_RESULTS)
 def _lens(key: services.TraceKey, layer: int, texts: services.TextKey, _case: Case) -> np.ndarray:
-    with services.model_lock(_case):
-        found = token_set_from_trace(services.trace(_case), layer, space="features")
+    trace = services.trace(_case)
+    with services.turn(_case):
+        found = token_set_from_trace(trace, layer, space="features")
     text = services.text(_case).float().cpu()  # (t, d)
     tokens = F.normalize(torch.from_numpy(found.tokens), dim=-1)  # (n, d)
     return (tokens @ text.T).reshape(*found.grid, -1).numpy()  # (gh, gw, t)

@@ -81,7 +81,7 @@ def words_key(case: Case) -> WordsKey:
 
 def gradients_of(case: Case) -> Callable[[Job[TokenGradients]], TokenGradients]:
     """Work: integrated gradients of the cosine with the whole image, for a model whose tokens have features."""
-    loaded, lock = services.model(case), services.model_lock(case)
+    loaded, lock = services.model(case), services.turn(case)
     features, caption = services.features(case, method_of(case, case.method_a)), caption_of(case)
 
     def work(job: Job[TokenGradients]) -> TokenGradients:
@@ -110,7 +110,7 @@ def token_problem(case: Case) -> str:
 @services.cached(max_entries=MAX_RESULTS)
 def _word_values(key: WordsKey, measure: str, _case: Case) -> WordValues:
     loaded, features = services.model(_case), services.features(_case, method_of(_case, _case.method_a))
-    with services.model_lock(_case):
+    with services.turn(_case):
         if measure == "left_out":
             found = values_left_out(leave_one_word_out(loaded, features, key.caption))
         else:
