@@ -1,0 +1,1 @@
+"""The dashboard under load and hostile input: `make soak`, and its miniature among the tests."""
