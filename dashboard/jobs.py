@@ -180,6 +180,16 @@ def report(share: float | None = None, words: str | None = None) -> None:
         job.report(job.share if share is None else share, job.words if words is None else words)
 
 
+def stop_all(seconds: float = 5.0) -> None:
+    """Ends all jobs at their next report and waits: no thread may be inside of PyTorch when the process ends."""
+    for job in list(_running.values()):
+        job.stop()
+        job.wait(seconds)
+
+
+atexit.register(stop_all)
+
+
 def _carry_out(key: Hashable, job: Job[T], work: Callable[[Job[T]], T]) -> None:
     job._run(work)
     with _lock:

@@ -233,8 +233,8 @@ def trace(case: Case, interpolation: str = "bicubic") -> Trace:
 @cached(max_entries=MAX_TRACES, weigh=lambda trace: trace.nbytes, max_bytes=lambda: MAX_TRACE_BYTES)
 def _trace(key: TraceKey, _case: Case) -> Trace:
     loaded, picture = model(_case), image(_case)
+    check_fits(loaded, size_px(_case))
     with turn(_case):
-        check_fits(loaded, size_px(_case))
         pixels = loaded.preprocess([picture.to_pil()], size=size_px(_case))
         words = f"{key.model.name} at {size_px(_case)[0]} px"
         return loaded.trace(pixels, position_interpolation=key.interpolation, on_block=_telling(words))
