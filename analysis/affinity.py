@@ -9,20 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from analysis.norms import Entropy, StreamMeasure, compute_norms, pattern_entropy, token_groups
-from analysis.patterns import join_parts, walk_patterns
+from analysis.norms import Entropy, StreamMeasure, compute_norms, token_groups
+from analysis.patterns import KEYS, PARTNERS, QUERIES, PatternMeasures, measure_patterns, walk_tiles
 from analysis.regions import Region, stack_regions
 from surgery.trace import Trace
 
-QUERIES = ("foreground", "background")
-"""Whose attention is measured."""
-KEYS = ("cls", "foreground", "background", "neither")
-"""Where it goes."""
-PARTNERS = ("itself", "own region", "other region", "neither", "cls")
-"""Who the strongest partner of a patch can be; the "other region" of a foreground patch is the background."""
+__all__ = [
+    "KEYS",
+    "PARTNERS",
+    "QUERIES",
+    "Affinity",
+    "BestPartners",
+    "LayerReport",
+    "SameRegionMass",
+    "attention_map",
+    "best_partners",
+    "compute_affinity",
+    "compute_layers",
+    "same_region_mass",
+    "token_index",
+]
 
 Query = tuple[int, int] | str
 
@@ -122,11 +129,12 @@ def compute_affinity(
         raise ValueError(f"Expected head to be from 0 to {heads - 1}, or None for the mean, but got {head}")
     if not 0 <= image < images:
         raise ValueError(f"Expected image to be from 0 to {images - 1}, but got {image}")
-    weights = []
-    for kind in _at_least_one(kinds):
-        ((_, _, pattern),) = walk_patterns(trace, kind, [block], images=range(image, image + 1))
-        weights.append(pattern[0].mean(dim=0) if head is None else pattern[0, head])  # (tokens, tokens)
-    weights = torch.stack(weights).float().cpu().numpy()
+    tokens = trace.output.shape[1]
+    weights = np.zeros((len(_at_least_one(kinds)), tokens, tokens), np.float32)
+    for kind, rows in zip(kinds, weights, strict=True):
+        for tile in walk_tiles(trace, kind, block, image, heads=slice(head, None if head is None else head + 1)):
+            for pattern, total in zip(tile.weights, tile.total[..., None], strict=True):
+                rows[tile.rows] += (pattern / (total * (heads if head is None else 1))).cpu().numpy()
     return Affinity(weights, tuple(kinds), block % trace.depth, head, trace.grid, trace.tower.prefix, trace.model)
 
 
@@ -178,31 +186,16 @@ def same_region_mass(trace: Trace, kinds: Sequence[str], regions: Region | Seque
     Raises:
         ValueError: a kind without meaning for the tower, regions that do not fit, or a block that was not kept.
     """
-    return compute_attention(trace, kinds, regions)[0]
+    return _mass(trace, kinds, regions, [_measure(trace, kind, regions, flow=True) for kind in _at_least_one(kinds)])
 
 
-@torch.inference_mode()
-def compute_attention(
-    trace: Trace, kinds: Sequence[str], regions: Region | Sequence[Region], entropy_of: str | None = None
-) -> tuple[SameRegionMass, Entropy | None]:
-    """`same_region_mass`, and `compute_entropy` of one of the kinds from the same patterns."""
-    groups, members = token_groups(trace, regions), _members(trace, regions)
-    flow, entropy = [], None
-    for kind in _at_least_one(kinds):
-        flows, entropies = [], []
-        dtype = torch.float64 if kind == entropy_of else torch.float32
-        for _, images, pattern in walk_patterns(trace, kind, dtype=dtype):
-            to_groups = pattern @ members[images].to(pattern)[:, None]  # (b, heads, tokens, keys)
-            flows.append(_over_queries(to_groups, members[images]))
-            if kind == entropy_of:
-                entropies.append(pattern_entropy(pattern))
-        flow.append(_leave(flows, trace))
-        if entropies:
-            values = join_parts(entropies, len(trace.output)).cpu().numpy()
-            entropy = Entropy(values, groups, kind, trace.model)
+def _mass(
+    trace: Trace, kinds: Sequence[str], regions: Region | Sequence[Region], found: Sequence[PatternMeasures]
+) -> SameRegionMass:
+    groups = token_groups(trace, regions)
     sides = np.stack([groups[name] for name in QUERIES], axis=-1)  # (b, tokens, 2)
     chance = sides.sum(axis=1) / groups["patches"].sum(axis=1, keepdims=True)
-    return SameRegionMass(np.stack(flow), chance, tuple(kinds), trace.model), entropy
+    return SameRegionMass(np.stack([measures.flow for measures in found]), chance, tuple(kinds), trace.model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,54 +229,23 @@ def best_partners(trace: Trace, kinds: Sequence[str], regions: Region | Sequence
 
     Source: Li et al. 2023, arXiv 2304.05653: "the most similar token is not itself".
     """
-    members = _members(trace, regions)
-    heads, mean = [], []
-    for kind in _at_least_one(kinds):
-        of_heads, of_mean = [], []
-        for _, images, pattern in walk_patterns(trace, kind):
-            queries = members[images]
-            of_heads.append(_over_queries(_partners(pattern, queries), queries))
-            of_mean.append(_over_queries(_partners(pattern.mean(dim=1, keepdim=True), queries), queries))
-        heads.append(_leave(of_heads, trace))
-        mean.append(_leave(of_mean, trace)[..., 0, :, :])  # the only "head" is the mean
-    return BestPartners(np.stack(heads), np.stack(mean), tuple(kinds), trace.model)
+    return _best(trace, kinds, [_measure(trace, kind, regions, partners=True) for kind in _at_least_one(kinds)])
 
 
-def _partners(pattern: Tensor, members: Tensor) -> Tensor:
-    """Which of `PARTNERS` every query's arg-max is: (b, heads, tokens, tokens) -> one-hot (b, heads, tokens, 5)."""
-    best = pattern.argmax(dim=-1)  # (b, heads, tokens)
-    own = members.argmax(dim=-1).to(best.device)[:, None].expand_as(best)  # index into KEYS
-    theirs = own.gather(-1, best)
-    cls, _, _, neither = range(len(KEYS))
-    itself = best == torch.arange(best.shape[-1], device=best.device)
-    partner = torch.full_like(best, PARTNERS.index("other region"))
-    for name, applies in (
-        ("neither", theirs == neither),
-        ("cls", theirs == cls),
-        ("own region", theirs == own),
-        ("itself", itself),
-    ):
-        partner = partner.masked_fill(applies, PARTNERS.index(name))
-    return F.one_hot(partner, len(PARTNERS)).float()
+def _best(trace: Trace, kinds: Sequence[str], found: Sequence[PatternMeasures]) -> BestPartners:
+    heads, mean = (np.stack([getattr(m, name) for m in found]) for name in ("partners", "partners_of_mean"))
+    return BestPartners(heads, mean, tuple(kinds), trace.model)
 
 
-def _over_queries(values: Tensor, members: Tensor) -> Tensor:
-    """Mean over the query patches of foreground and background, (b, heads, tokens, k) -> (b, heads, 2, k)."""
-    queries = members[..., [KEYS.index(name) for name in QUERIES]].mT  # (b, 2, tokens)
-    weights = (queries / queries.sum(dim=-1, keepdim=True)).to(values)
-    return weights[:, None] @ values
+def _measure(trace: Trace, kind: str, regions: Region | Sequence[Region], **wanted: bool) -> PatternMeasures:
+    return measure_patterns(trace, kind, _members(trace, regions), **wanted)
 
 
-def _leave(parts: Sequence[Tensor], trace: Trace) -> np.ndarray:
-    return join_parts(parts, len(trace.output)).float().cpu().numpy()
-
-
-def _members(trace: Trace, regions: Region | Sequence[Region]) -> Tensor:
-    """Which of `KEYS` a token is, one-hot (b, tokens, 4)."""
+def _members(trace: Trace, regions: Region | Sequence[Region]) -> np.ndarray:
+    """Which of `KEYS` a token is, int (b, tokens)."""
     groups = token_groups(trace, regions)
     known = [groups.get(name, np.zeros_like(groups["patches"])) for name in KEYS[:3]]
-    neither = ~np.logical_or.reduce(known)
-    return torch.from_numpy(np.stack([*known, neither], axis=-1)).float().to(trace.device)
+    return np.select(known, range(3), default=KEYS.index("neither"))
 
 
 def _at_least_one(kinds: Sequence[str]) -> Sequence[str]:
@@ -300,16 +262,31 @@ class LayerReport:
         norms: see `compute_norms`.
         entropy: see `compute_entropy`, of the first kind.
         mass: see `same_region_mass`.
+        partners: see `best_partners`; None unless asked for.
     """
 
     norms: StreamMeasure
     entropy: Entropy
     mass: SameRegionMass
+    partners: BestPartners | None = None
 
 
 def compute_layers(
-    trace: Trace, regions: Region | Sequence[Region], kinds: Sequence[str] = ("qk", "vv")
+    trace: Trace,
+    regions: Region | Sequence[Region],
+    kinds: Sequence[str] = ("qk", "vv"),
+    *,
+    partners: bool = False,
 ) -> LayerReport:
-    """`compute_norms`, `compute_entropy` (of the first kind) and `same_region_mass`; each pattern is computed once."""
-    mass, entropy = compute_attention(trace, _at_least_one(kinds), regions, entropy_of=kinds[0])
-    return LayerReport(compute_norms(trace, regions), entropy, mass)
+    """`compute_norms`, `compute_entropy` (of the first kind), `same_region_mass`, and `best_partners` if asked for.
+
+    Each pattern is computed once, in tiles, and gives all of them.
+    """
+    norms = compute_norms(trace, regions)
+    found = [
+        _measure(trace, kind, regions, entropy=kind == kinds[0], flow=True, partners=partners)
+        for kind in _at_least_one(kinds)
+    ]
+    entropy = Entropy(found[0].entropy, norms.groups, kinds[0], trace.model)
+    best = _best(trace, kinds, found) if partners else None
+    return LayerReport(norms, entropy, _mass(trace, kinds, regions, found), best)

@@ -184,20 +184,37 @@ def _sharpened(z: Tensor, p: Projections) -> Term:
     return Term(z * tau, z, 1.0, 1 / 3, gaussian=False)
 
 
-def gaussian_prior(grid: tuple[int, int], prefix: int, like: Tensor) -> Tensor:
+def gaussian_prior(
+    grid: tuple[int, int], prefix: int, like: Tensor, queries: Tensor | None = None, keys: Tensor | None = None
+) -> Tensor:
     """NACLIP's additive prior w_ij = exp(-||p_i - p_j||^2 / (2 * 5^2)), positions in patches.
 
     Args:
         grid: rows and columns of patches.
         prefix: tokens before the patches; their row and column are 0.
         like: a tensor whose dtype and device are taken.
+        queries, keys: indices of the tokens whose rows and columns are wanted; None for all.
 
     Returns:
-        (tokens, tokens), in [0, 1].
+        (queries, keys), in [0, 1].
 
     Source: Hajimiri et al. 2024, "Pay Attention to Your Neighbours", arXiv 2404.08181.
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
-    along = (torch.arange(side, device=like.device, dtype=dtype) for side in grid)
-    rows, columns = (torch.exp(-(z[:, None] - z).square() / (2 * GAUSSIAN_STD_PATCHES**2)) for z in along)
-    return F.pad(torch.kron(rows, columns), (prefix, 0, prefix, 0)).to(like.dtype)  # exp of a sum is a product
+    every = torch.arange(prefix + grid[0] * grid[1], device=like.device)
+    queries, keys = (every if index is None else index for index in (queries, keys))
+    prior = None
+    for axis, side in enumerate(grid):
+        along = torch.arange(side, device=like.device, dtype=dtype)
+        near = torch.exp(-(along[:, None] - along).square() / (2 * GAUSSIAN_STD_PATCHES**2))
+        near = F.pad(near, (1, 0, 1, 0))  # row and column 0 stand for the prefix
+        of_query, of_key = (_place(index - prefix, grid[1], axis) for index in (queries, keys))
+        part = near.index_select(0, of_query).index_select(1, of_key)
+        prior = part if prior is None else prior.mul_(part)  # exp of a sum is a product
+    return prior.to(like.dtype)
+
+
+def _place(patches: Tensor, columns: int, axis: int) -> Tensor:
+    """1 + row (axis 0) or 1 + column (axis 1) of patches; 0 for the prefix, whose indices are negative."""
+    along = patches.div(columns, rounding_mode="floor") if axis == 0 else patches % columns
+    return torch.where(patches < 0, 0, along + 1)

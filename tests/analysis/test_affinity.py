@@ -188,9 +188,11 @@ def test_layers_are_the_three_measures(trace: Trace) -> None:
     regions, kinds = regions_for(trace), ("qk", "vv")
     report = compute_layers(trace, regions, kinds)
     np.testing.assert_array_equal(report.norms.attention, compute_norms(trace).attention)
-    np.testing.assert_array_equal(report.entropy.values, compute_entropy(trace).values)
+    np.testing.assert_allclose(report.entropy.values, compute_entropy(trace).values, atol=1e-6)
     np.testing.assert_allclose(report.mass.flow, same_region_mass(trace, kinds, regions).flow, atol=1e-6)
-    assert report.entropy.kind == "qk" and report.mass.kinds == kinds
+    assert report.entropy.kind == "qk" and report.mass.kinds == kinds and report.partners is None
+    partners = compute_layers(trace, regions, kinds, partners=True).partners
+    np.testing.assert_array_equal(partners.heads, best_partners(trace, kinds, regions).heads)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from surgery import METHODS, Method
 from surgery.attention import KINDS, Projections, attend, attention_pattern, gaussian_prior, parse_kind
 
 
-def _projections(prefix=1, grid=(2, 3)):
+def projections(prefix=1, grid=(2, 3)):
     generator = torch.Generator().manual_seed(0)
     n = prefix + grid[0] * grid[1]
     q, k, v = (torch.randn(2, 4, n, 8, generator=generator, dtype=torch.float64) for _ in range(3))
@@ -17,7 +17,7 @@ def _projections(prefix=1, grid=(2, 3)):
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.parametrize("kind", [*KINDS, "qq+kk+vv"])
 def test_rows_sum_to_the_number_of_pairs_and_give_the_output(kind, prefix):
-    p = _projections(prefix)
+    p = projections(prefix)
     pattern = attention_pattern(kind, p)
     pairs = max(1, len(parse_kind(kind).pairs))
     assert torch.allclose(pattern.sum(-1), torch.full_like(pattern[..., 0], pairs))
@@ -26,7 +26,7 @@ def test_rows_sum_to_the_number_of_pairs_and_give_the_output(kind, prefix):
 
 
 def test_gem_does_not_depend_on_the_batch():
-    p = _projections()
+    p = projections()
     alone = Projections(p.q[1:], p.k[1:], p.v[1:], p.scale, p.input_norm[1:], p.grid, p.prefix)
     assert torch.allclose(attend("gem", p)[1:], attend("gem", alone))
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.norms import pattern_entropy
-from analysis.patterns import join_parts, walk_patterns
+from analysis.patterns import walk_tiles
 from analysis.studies.batch import Batch, Targets
 from analysis.studies.measure import Measure, Needs, Rows, register
+from surgery import Trace
 
 MASS_KINDS = ("qk", "vv")
 SIDES = ("foreground", "background")
@@ -107,27 +107,36 @@ def _attention_columns(batch: Batch, pairs: _Pairs) -> Iterator[tuple[str, Tenso
     """Entropy of the model's own attention, and the weight on patches that stays inside the query's own region."""
     prefix, (keys, place) = batch.model.tower.prefix, pairs.padded(batch)
     for kind in MASS_KINDS:
-        own = kind == "qk"
-        entropies, masses = [], []
-        for _, images, pattern in walk_patterns(batch.trace, kind, dtype=torch.float64 if own else torch.float32):
-            masses.append(_masses(pattern, keys[images], prefix))
-            if own:
-                entropies.append(pattern_entropy(pattern))
-        if own:
-            values = join_parts(entropies, len(keys)).movedim(1, 2)  # (blocks, heads, b, tokens)
-            for group, means in pairs.groups(values, prefix):
+        mass, entropy = _sweep(batch.trace, kind, keys, prefix)
+        if kind == "qk":
+            for group, means in pairs.groups(entropy.movedim(1, 2), prefix):  # (blocks, heads, b, tokens)
                 yield from _head_columns(f"entropy.{group}", means)
-        mass = join_parts(masses, len(keys))  # (blocks, b, heads, r, 2)
         rows = mass.movedim(2, 1)[:, :, pairs.image, place]  # (blocks, heads, rows, 2)
         for column, side in enumerate(SIDES):
             yield from _head_columns(f"mass.{kind}.{side}", rows[..., column])
 
 
-def _masses(pattern: Tensor, members: Tensor, prefix: int) -> Tensor:
-    """Same-region mass of padded regions (b, r, 2, n): (b, heads, tokens, tokens) -> (b, heads, r, 2)."""
-    own = members.to(pattern).flatten(1, 2)[:, None]  # (b, 1, r * 2, n)
-    received = own @ pattern[..., prefix:, prefix:]  # (b, heads, r * 2, n)
-    return ((received * own).sum(dim=-1) / received.sum(dim=-1)).unflatten(-1, (-1, 2))
+def _sweep(trace: Trace, kind: str, members: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+    """One walk over the patterns of a kind: mass (blocks, b, heads, r, 2) and entropy (blocks, b, heads, tokens).
+
+    Args:
+        members: padded regions of every image, (b, r, 2, gh * gw).
+    """
+    masses, entropies = [], []
+    for block in range(trace.depth):
+        heads, tokens = trace.block(block).v.shape[1:3]
+        for image, regions in enumerate(members):
+            own = F.pad(regions.flatten(0, 1), (prefix, 0)).to(members.device, torch.float32)  # (r * 2, tokens)
+            received = own.new_zeros(heads, *own.shape)
+            entropy = torch.empty(heads, tokens, dtype=torch.float64)
+            for tile in walk_tiles(trace, kind, block, image, scores=True):
+                received[tile.heads] += (own[:, tile.rows] / tile.total[:, None]) @ tile.weights
+                entropy[tile.heads, tile.rows] = tile.entropy()
+            mass = (received * own).sum(dim=-1) / received[..., prefix:].sum(dim=-1)
+            masses.append(mass.unflatten(-1, (-1, 2)))
+            entropies.append(entropy)
+    shape = (trace.depth, len(members))
+    return torch.stack(masses).unflatten(0, shape), torch.stack(entropies).unflatten(0, shape)
 
 
 def _head_columns(name: str, values: Tensor) -> Iterator[tuple[str, Tensor]]:
