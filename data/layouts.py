@@ -68,7 +68,7 @@ class Layout:
         """Where the data set starts: the first of `homes` with images, else the first that exists, else the usual."""
         homes = [root / home for home in self.homes]
         found = [home for home in homes if self.image_folder(home).is_dir()]
-        return (found or [home for home in homes if home.is_dir()] or homes)[0]
+        return (found or [home for home in homes if home != root and home.is_dir()] or homes)[0]
 
     def image_folder(self, home: Path, split: str | None = None) -> Path:
         """The folder of the images that exists, or else the usual one."""

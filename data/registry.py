@@ -48,8 +48,9 @@ class DatasetKind:
 
 def _benchmark(layout: Layout) -> DatasetKind:
     home = layout.homes[0]
-    parts = [layout.images[0] + f"/*{layout.image_suffix}", *([layout.list_file] if layout.list_file else ())]
-    forms = [f"{form.folder}/*{form.suffix}" for form in layout.masks[:2]]
+    deep = "*/*" if layout.name == "cityscapes" else "*"  # by city
+    parts = [f"{layout.images[0]}/{deep}{layout.image_suffix}", *([layout.list_file] if layout.list_file else ())]
+    forms = [f"{form.folder}/{deep}{form.suffix}" for form in layout.masks[:2]]
     needs = [f"{home}/{part}".lstrip("/").replace(SPLIT, layout.split) for part in (*parts, " or ".join(forms))]
     opener = partial(_open_benchmark, layout.name)
     return DatasetKind(layout.name, layout.title, "masks", tuple(needs), opener, layout.split)

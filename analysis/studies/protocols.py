@@ -1,7 +1,7 @@
 """Which protocol the measure "segmentation" follows, by name."""
 
-from analysis.evaluation.presets import PROTOCOLS
-from analysis.evaluation.protocols import Protocol
+from analysis.evaluation.presets import PROTOCOLS, class_texts
+from analysis.evaluation.protocols import ClassTexts, Protocol
 
 MAPS = "maps"
 """The study's own maps at its own input size, one pass for all measures."""
@@ -23,3 +23,14 @@ def study_protocol(name: str) -> Protocol | None:
             f"{', '.join(sets)}, but got {name!r}"
         )
     return PROTOCOLS[method, data_set]
+
+
+def study_texts(name: str, data_set: str) -> ClassTexts | None:
+    """The class file that belongs to a protocol, where the study is on its own data set; None elsewhere.
+
+    Args:
+        name: of the protocol.
+        data_set: name of the data set, such as "voc20".
+    """
+    method, _, own = name.partition(":")
+    return class_texts(method, own) if own and own == data_set else None

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from dashboard.cli.console import CommandGroup, say_warning
+from dashboard.cli.datasets import show_datasets
 from dashboard.cli.diagnose import diagnose_image
 from dashboard.cli.maps import draw_maps
 from dashboard.cli.models import show_models
+from dashboard.cli.reproduce import reproduce_row
 from dashboard.cli.serve import start_app
 from dashboard.cli.study import study
 from dashboard.cli.sweep import sweep_images
@@ -52,6 +54,8 @@ app.command("maps")(draw_maps)
 app.command("diagnose")(diagnose_image)
 app.command("sweep")(sweep_images)
 app.add_typer(study, name="study")
+app.command("reproduce")(reproduce_row)
+app.command("datasets")(show_datasets)
 app.command("models")(show_models)
 
 

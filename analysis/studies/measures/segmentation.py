@@ -1,7 +1,8 @@
 """Semantic segmentation: arg-max over classes, as pixels of every true class by predicted class.
 
 With `Study.protocol` "maps" the study's own maps are enlarged, one pass for all measures, the background left out; with
-a published protocol (see `analysis.evaluation.PROTOCOLS`) its resize rule, windows and thresholds hold for all methods.
+a published protocol (see `analysis.evaluation.PROTOCOLS`) its resize rule, windows and thresholds hold for all methods,
+and on its own data set its class file does.
 
 Source: mean IoU as mmsegmentation counts it, see `analysis.evaluation.confusion`.
 """
@@ -22,7 +23,7 @@ from analysis.evaluation.segmenter import Segmenter
 from analysis.studies.batch import Batch
 from analysis.studies.images import Item
 from analysis.studies.measure import Measure, Needs, Rows, register
-from analysis.studies.protocols import study_protocol
+from analysis.studies.protocols import study_protocol, study_texts
 from analysis.studies.statistics import COLUMNS, Draws, Ranks, interval, note_on
 from data.datasets import is_background
 from surgery import similarity
@@ -49,8 +50,9 @@ class Segmentation(Measure):
     def __init__(self, study: "Study", model: "Model", dataset: "Dataset") -> None:
         super().__init__(study, model, dataset)
         protocol = study_protocol(study.protocol)
+        texts = study_texts(study.protocol, dataset.name)
         classes = {id: name for id, name in sorted(dataset.classes.items())}
-        if protocol is None or protocol.threshold == 0:
+        if texts is None and (protocol is None or protocol.threshold == 0):
             classes = {id: name for id, name in classes.items() if not is_background(id, name)}
         if len(classes) < 2:
             raise ValueError(f"Expected at least 2 classes for the measure segmentation, but got {len(classes)}")
@@ -58,7 +60,7 @@ class Segmentation(Measure):
         self._label_of = torch.full((MAX_ID + 1,), IGNORE, dtype=torch.int64)
         self._label_of[list(classes)] = torch.arange(len(classes))
         self._label_of[IGNORE] = IGNORE
-        self._segmenter = None if protocol is None else _segmenter(study, model, protocol, self.names)
+        self._segmenter = None if protocol is None else _segmenter(study, model, protocol, texts or _single(self.names))
 
     def measure(self, batch: Batch) -> Rows:
         parts: list[tuple[int, str, np.ndarray]] = []
@@ -104,8 +106,11 @@ class Segmentation(Measure):
         return pd.DataFrame(rows, columns=["method", *COLUMNS]) if rows else None
 
 
-def _segmenter(study: "Study", model: "Model", protocol: Protocol, names: tuple[str, ...]) -> Segmenter:
-    texts = ClassTexts(tuple((name,) for name in names))
+def _single(names: tuple[str, ...]) -> ClassTexts:
+    return ClassTexts(tuple((name,) for name in names))
+
+
+def _segmenter(study: "Study", model: "Model", protocol: Protocol, texts: ClassTexts) -> Segmenter:
     methods = study.parsed_methods.items()
     return Segmenter(model, {name: (replace(protocol, method=method), texts) for name, method in methods})
 

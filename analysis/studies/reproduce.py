@@ -1,0 +1,187 @@
+"""A published row measured again: a study for every data set by its preset, and both figures side by side."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analysis.evaluation.presets import COMMON, DATA_SETS, PROTOCOLS, assumptions, check_preset
+from analysis.evaluation.published import SOURCES, Published, published
+from analysis.studies.reader import StudyState
+from analysis.studies.run import run_study
+from analysis.studies.study import Study
+from analysis.studies.summary import summarise_study
+from data.registry import KINDS
+from surgery import METHODS, TITLES
+
+OPENAI = "openai"
+BATCH = 4
+Runner = Callable[[Study, Path], StudyState]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Segmentation figures of one method on one data set, in percent.
+
+    Attributes:
+        miou: as mmseg counts: a class that is only predicted counts 0.
+        low, high: 95 % interval of `miou` over images; NaN for a single image.
+        miou_present: over the classes that occur in the masks.
+        images: how many.
+        protocol: the whole protocol in one line.
+    """
+
+    miou: float
+    low: float
+    high: float
+    miou_present: float
+    images: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure measured again.
+
+    Attributes:
+        method: name as in `analysis.evaluation.PROTOCOLS`; with the common protocol, of `surgery.METHODS`.
+        data_set: name.
+        measured: what was measured; None where the data set is not there.
+        published: the printed figure of this architecture; None where there is none.
+        notes: what was assumed, where paper and repository differ, or why nothing was measured.
+    """
+
+    method: str
+    data_set: str
+    measured: Measured | None
+    published: Published | None
+    notes: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published, in points."""
+        if self.measured is None or self.published is None:
+            return None
+        return self.measured.miou - self.published.miou
+
+
+def reproduce(
+    method: str,
+    root: str | Path,
+    folder: str | Path,
+    data_sets: Sequence[str] = DATA_SETS,
+    *,
+    model: str = "ViT-B-16",
+    pretrained: str | None = OPENAI,
+    methods: Sequence[str] = tuple(METHODS),
+    limit: int | None = None,
+    precision: str = "fp32",
+    run: Runner = run_study,
+) -> Iterator[Row]:
+    """Rows of a published table, one data set after the other.
+
+    Args:
+        method: of `analysis.evaluation.presets.METHOD_NAMES`; "common" is all methods in one protocol.
+        root: folder below which the data sets lie, each as it was downloaded.
+        folder: keeps a study for each data set; the same call goes on with what is missing.
+        data_sets: of `analysis.evaluation.presets.DATA_SETS`.
+        model, pretrained, precision: as in `surgery.load_model`; figures were published with OpenAI's weights.
+        methods: those of "common".
+        limit: first images of each data set only; None for all.
+        run: runs a study in a folder, `analysis.studies.run_study` or the same with a bar.
+
+    Raises:
+        ValueError: no such method or data set, a method without meaning for the tower, or a folder with other studies.
+    """
+    for data_set in data_sets:
+        check_preset(method, data_set)
+    for data_set in data_sets:
+        missing = next(KINDS[data_set].missing(root), None)
+        if missing is not None:
+            yield Row(method, data_set, None, None, (f"not measured: {missing}",))
+            continue
+        study = Study(
+            model=model,
+            pretrained=pretrained,
+            data=f"{data_set}:{Path(root).resolve()}",
+            methods=_methods(method, methods),
+            measures=("segmentation",),
+            limit=limit,
+            batch=BATCH,
+            precision=precision,
+            protocol=f"{method}:{data_set}",
+        )
+        state = run(study, Path(folder) / data_set)
+        yield from _rows(study, method, data_set, Path(folder) / data_set, state)
+
+
+def _methods(method: str, methods: Sequence[str]) -> tuple[str, ...]:
+    if method == COMMON:
+        return tuple(methods)
+    return (PROTOCOLS[method, DATA_SETS[0]].method,)
+
+
+def _rows(study: Study, method: str, data_set: str, folder: Path, state: StudyState) -> Iterator[Row]:
+    table = summarise_study(folder, measures=["segmentation"])["segmentation"].set_index(["method", "quantity"])
+    for name in study.methods:
+        if (name, "miou") not in table.index:
+            yield Row(name, data_set, None, None, ("not measured: no image could be read",))
+            continue
+        mean, present = table.loc[(name, "miou")], table.loc[(name, "miou_present")]
+        measured = Measured(
+            miou=100 * float(mean["mean"]),
+            low=100 * float(mean["low"]),
+            high=100 * float(mean["high"]),
+            miou_present=100 * float(present["mean"]),
+            images=int(mean["images"]),
+            protocol=str(replace(PROTOCOLS[method, data_set], method=name)),
+        )
+        shown = name if method == COMMON else method
+        printed = published(shown, study.model, data_set, common=method == COMMON)
+        notes = _notes(study, method, data_set, printed, state)
+        yield Row(shown, data_set, measured, printed, notes)
+
+
+def _notes(study: Study, method: str, data_set: str, printed: Published | None, state: StudyState) -> tuple[str, ...]:
+    notes = [f"assumed: {what}" for what in assumptions(method, data_set)]
+    if printed is not None:
+        notes += [f"published: {SOURCES[printed.source]}", *filter(None, [printed.note])]
+        if study.pretrained != OPENAI:
+            weights = study.pretrained or "the model's own weights"
+            notes.append(f"published with OpenAI's weights, measured with {weights}")
+    if study.limit is not None:
+        notes.append(f"the first {state.images} images only: not comparable with the published figure")
+    if state.unreadable:
+        notes.append(f"{state.unreadable} images could not be read and are left out")
+    return tuple(notes)
+
+
+def table_of(rows: Iterable[Row]) -> str:
+    """Rows as Markdown: published, measured, difference; then a line of protocol and notes for each."""
+    rows = list(rows)
+    lines = [
+        "| method | data set | published | measured (95 %) | difference | classes present | images |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        printed = "–" if row.published is None else f"{row.published.miou:g}"
+        cells = ["–", "–", "–", "–"]
+        if (m := row.measured) is not None:
+            difference = "–" if row.difference is None else f"{row.difference:+.2f}"
+            around = "" if m.low != m.low else f" ({m.low:.1f} to {m.high:.1f})"
+            cells = [f"{m.miou:.2f}{around}", difference, f"{m.miou_present:.2f}", str(m.images)]
+        lines.append(f"| {title_of(row.method)} | {row.data_set} | {printed} | {' | '.join(cells)} |")
+    lines.append("")
+    for row in rows:
+        protocol = [] if row.measured is None else [row.measured.protocol]
+        lines.append(f"- {title_of(row.method)}, {row.data_set}: {'; '.join((*protocol, *row.notes))}")
+    return "\n".join(lines)
+
+
+def title_of(method: str) -> str:
+    """How a method of the presets is written.
+
+    >>> title_of("naclip_pamr")
+    'NACLIP with PAMR'
+    """
+    titles: Mapping[str, str] = {**TITLES, "naclip_pamr": "NACLIP with PAMR", COMMON: "all, in one protocol"}
+    return titles.get(method, method)
