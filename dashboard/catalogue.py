@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from huggingface_hub import constants
-
 from dashboard.case import RANDOM
 from surgery.catalog import ModelInfo, TagInfo, describe, list_models
 
@@ -143,9 +141,3 @@ def missing_download(model: str, weights: str) -> TagInfo | None:
     if weights in ("", RANDOM) or model.startswith(LOCAL):
         return None
     return next((tag for tag in _info(model).tags if tag.tag == weights and not tag.cached), None)
-
-
-def downloaded_bytes() -> int:
-    """Bytes of downloads that are under way in the cache of the hub, for a progress bar."""
-    folder = Path(constants.HF_HUB_CACHE)
-    return sum(path.stat().st_size for path in folder.glob("*/blobs/*.incomplete")) if folder.is_dir() else 0

@@ -1,23 +1,13 @@
-"""Weights are downloaded in a process of its own, since only that can be ended: python -m dashboard.download NAME TAG
+"""Weights are brought into the cache by a job: with a bar, a way out, and going on where the last try stopped."""
 
-What has arrived by then stays in the cache of the hub, and the next download goes on from there.
-"""
-
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 
-from dashboard import catalogue
 from dashboard.jobs import Job
 from surgery.downloads import download_weights
 
-POLL_S = 0.3
-
-
-def command(name: str, tag: str) -> list[str]:
-    """What is run."""
-    return [sys.executable, "-m", "dashboard.download", name, tag]
+DOWNLOADING = "downloading"
+MOST = 0.99
+"""The bar is full only when the file is checked and in its place."""
 
 
 def download(name: str, tag: str, size_mb: int | None) -> Callable[[Job[None]], None]:
@@ -26,41 +16,28 @@ def download(name: str, tag: str, size_mb: int | None) -> Callable[[Job[None]], 
     Args:
         name: architecture.
         tag: one of its tags.
-        size_mb: about how much it is; None where that is unknown.
+        size_mb: about how much it is; None where that is unknown. What the hub says goes before it.
 
     Returns:
-        Work that raises FileNotFoundError where the weights cannot be downloaded.
+        Work that raises WeightsNotFound where the weights cannot be downloaded.
     """
 
     def work(job: Job[None]) -> None:
-        before = catalogue.downloaded_bytes()
-        with tempfile.TemporaryFile("w+") as said:
-            process = subprocess.Popen(command(name, tag), stdout=subprocess.DEVNULL, stderr=said)
-            try:
-                while _is_running(process):
-                    done_mb = max(0, catalogue.downloaded_bytes() - before) / 1e6
-                    share = min(0.99, done_mb / size_mb) if size_mb else 0.0
-                    job.report(share, f"{done_mb:.0f} MB of {f'about {size_mb} MB' if size_mb else 'an unknown size'}")
-            finally:
-                process.terminate()
-                process.wait()
-            if process.returncode:
-                said.seek(0)
-                raise FileNotFoundError(said.read().strip().rpartition("\n")[2])
+        def report(doing: str, done: int, total: int | None) -> None:
+            job.report(*progress(doing, done, total, size_mb))
+
+        download_weights(name, tag, report)
 
     return work
 
 
-def _is_running(process: subprocess.Popen[str]) -> bool:
-    try:
-        process.wait(POLL_S)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
-
-
-if __name__ == "__main__":
-    try:
-        download_weights(*sys.argv[1:])
-    except OSError as error:
-        sys.exit(str(error))
+def progress(doing: str, done: int, total: int | None, size_mb: int | None) -> tuple[float, str]:
+    """How far a download is: a share from 0 to 1, and words. Pure."""
+    if doing != DOWNLOADING:
+        return (MOST if total and done == total else 0.0), doing
+    here = f"{done / 1e6:.0f} MB"
+    if total is not None:
+        return min(MOST, done / max(1, total)), f"{here} of {total / 1e6:.0f} MB"
+    if size_mb:
+        return min(MOST, done / 1e6 / size_mb), f"{here} of about {size_mb} MB"
+    return 0.0, f"{here} of an unknown size"

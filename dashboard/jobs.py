@@ -49,14 +49,16 @@ class Job(Generic[T]):
         words: the same in words.
         started: when, by `time.monotonic`.
         patient: whether it goes on for a visitor who is here but looks at something else.
+        grace_s: for how long it goes on with nobody there.
     """
 
-    def __init__(self, patient: bool = True) -> None:
+    def __init__(self, patient: bool = True, grace_s: float = GRACE_S) -> None:
         self.number = next(_numbers)
         self.share = 0.0
         self.words = ""
         self.started = time.monotonic()
         self.patient = patient
+        self.grace_s = grace_s
         self._seen: dict[str, float] = {}
         self._left: set[str] = set()
         self._stop = threading.Event()
@@ -99,7 +101,7 @@ class Job(Generic[T]):
 
     def _abandoned(self) -> bool:
         """Whether some have waited for this job and all of them are gone."""
-        late = time.monotonic() - GRACE_S
+        late = time.monotonic() - self.grace_s
         return bool(self._seen) and not any(
             seen > late or (self.patient and is_here(visitor)) for visitor, seen in list(self._seen.items())
         )
@@ -140,19 +142,20 @@ def start(
     work: Callable[[Job[T]], T],
     patient: bool = True,
     prepare: Callable[[threading.Thread], Any] = lambda thread: None,
+    grace_s: float = GRACE_S,
 ) -> Job[T]:
     """The running job of this key, else a new one; one that was told to end makes way for it.
 
     Args:
         key: of the job.
         work: what it does.
-        patient: see `Job`.
+        patient, grace_s: see `Job`.
         prepare: gets the thread before it starts.
     """
     with _lock:
         job = _running.get(key)
         if job is None or job.ending:
-            job = _running[key] = Job(patient)
+            job = _running[key] = Job(patient, grace_s)
             thread = threading.Thread(target=_carry_out, args=(key, job, work), daemon=True)
             prepare(thread)
             thread.start()
@@ -162,6 +165,12 @@ def start(
 def is_running(key: Hashable) -> bool:
     """Whether there is a job of this key."""
     return key in _running
+
+
+def is_going_on(key: Hashable) -> bool:
+    """Whether there is a job of this key that was not told to end."""
+    job = _running.get(key)
+    return job is not None and not job.ending
 
 
 def current() -> Job[Any] | None:

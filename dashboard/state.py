@@ -15,7 +15,7 @@ so that one run of the page always sees one case.
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -28,11 +28,12 @@ from dashboard.settings import S, Settings, View
 from data.images import LoadedImage, decode_mask, load_image
 
 VIEW, UPLOADS, MASKS, IGNORED, ALLOWED = "view", "uploads", "masks", "ignored_parameters", "allowed_downloads"
-PROBLEMS, STOPPED = "problems", "stopped"
+PROBLEMS, STOPPED, FIXED, DRAWING = "problems", "stopped", "fixed_labels", "drawing"
 SEEN, HISTORY, WRITTEN = "seen_view", "history", "written_address"
 """All session keys besides those of widgets."""
 
 WIDGET = "widget:"
+T = TypeVar("T")
 OWN: Any = object()
 """Stands for a field's own value."""
 MAX_UPLOADS = 4
@@ -277,6 +278,29 @@ def ignored_parameters() -> list[str]:
     """Parameters of the address that were not understood, told once."""
     ignored, st.session_state[IGNORED] = st.session_state[IGNORED], []
     return ignored
+
+
+def fixed(name: str, make: Callable[[], T]) -> T:
+    """What `make` gives the first time that it is drawn in this visit, until `draw_anew`.
+
+    Streamlit knows the options of a select box by their labels: one that changes while a visitor looks at it comes back
+    as a value that was never offered.
+    """
+    kept = st.session_state.setdefault(FIXED, {})
+    if name not in kept:
+        kept[name] = make()
+    return kept[name]
+
+
+def drawing() -> int:
+    """How often the labels of this visit were made anew; part of the names of widgets that show them."""
+    return st.session_state.get(DRAWING, 0)
+
+
+def draw_anew() -> None:
+    """Labels are made anew, in new widgets. Call it before `st.rerun()`."""
+    st.session_state[FIXED] = {}
+    st.session_state[DRAWING] = drawing() + 1
 
 
 def allow_download(model: str, weights: str) -> None:

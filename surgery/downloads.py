@@ -1,6 +1,7 @@
 """What open_clip's names and tags stand for on the hub, and bringing it into the cache: weights, configurations,
 tokenizers. Everything that is cached is used without a network."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from surgery import hub
 from surgery.faults import HubFault
-from surgery.hub import Report, nothing
-from surgery.integrity import DamagedFile, check_once, discard
+from surgery.hub import Report
+from surgery.integrity import DamagedFile, check_once
+from surgery.progress import terminal_bar
 
 CONFIGS = ("open_clip_config.json", "config.json")
 OPTIONAL = ("preprocessor_config.json",)
@@ -47,28 +49,21 @@ class WeightsNotFound(FileNotFoundError):
         self.kind, self.damaged = kind, damaged
 
 
-def download_weights(name: str, tag: str, report: Report = nothing, *, replace_damaged: bool = False) -> None:
+def download_weights(name: str, tag: str, report: Report | None = None) -> None:
     """Brings weights into the cache, where `load_model` finds them, and builds nothing.
 
     Args:
         name: architecture.
         tag: one of its tags.
         report: told about the progress; what it raises ends the download, which goes on from there the next time.
-        replace_damaged: whether a damaged file in the cache is removed and fetched again.
 
     Raises:
         WeightsNotFound: they cannot be downloaded.
     """
-    try:
-        fetch_tag(name, tag, report)
-    except WeightsNotFound as error:
-        if error.damaged is None or not replace_damaged:
-            raise
-        discard(error.damaged)
-        fetch_tag(name, tag, report)
+    fetch_tag(name, tag, report)
 
 
-def fetch_tag(name: str, tag: str, report: Report = nothing) -> Path:
+def fetch_tag(name: str, tag: str, report: Report | None = None) -> Path:
     """The file of a tag's weights, from the cache or fetched into it.
 
     Raises:
@@ -82,14 +77,12 @@ def fetch_tag(name: str, tag: str, report: Report = nothing) -> Path:
         return _fetch_first(repository, alternatives(file or HF_WEIGHTS_NAME), report)
 
 
-def fetch_weights_of(repository: str, is_transformers: bool, report: Report = nothing) -> Path:
+def fetch_weights_of(repository: str, is_transformers: bool, report: Report | None = None) -> Path:
     """The weights of a repository, all shards of them."""
     names = TRANSFORMERS_WEIGHTS if is_transformers else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
     with _named(f"weights of hf-hub:{repository}", None):
         found = _fetch_first(repository, names, report)
         if found.name.endswith(".index.json"):
-            import json
-
             shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"]
             for shard in sorted(set(shards.values())):
                 hub.fetch(repository, shard, report)
@@ -99,7 +92,7 @@ def fetch_weights_of(repository: str, is_transformers: bool, report: Report = no
 def fetch_config(repository: str) -> Path:
     """The folder in the cache that holds the configuration of a repository."""
     with _named(f"weights of hf-hub:{repository}", None):
-        folder = _fetch_first(repository, CONFIGS, nothing).parent
+        folder = _fetch_first(repository, CONFIGS, None).parent
         if not (folder / CONFIGS[0]).is_file():
             for name in OPTIONAL:
                 _fetch_if_there(repository, name)
@@ -190,7 +183,7 @@ def _named(what: str, architecture: str | None) -> Iterator[None]:
         raise WeightsNotFound(what, str(error), architecture, "damaged", error.path) from error
 
 
-def _fetch_first(repository: str, names: Sequence[str], report: Report) -> Path:
+def _fetch_first(repository: str, names: Sequence[str], report: Report | None) -> Path:
     """The first of these files that the repository has; only a missing file leads on to the next."""
     for name in names:
         cached = hub.find_cached(repository, name)
@@ -217,9 +210,10 @@ def _address_target(url: str) -> Path:
     return Path("~/.cache/clip").expanduser() / os.path.basename(url)
 
 
-def _fetch_address(url: str, report: Report) -> Path:
+def _fetch_address(url: str, report: Report | None) -> Path:
     """Weights that have an address of their own, in the folder where open_clip keeps them."""
     target, expected = _address_target(url), _digest_in(url)
+    report = terminal_bar(target.name) if report is None else report
     if target.is_file():
         check_once(target, report, expected)
     else:

@@ -26,6 +26,7 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from surgery.faults import HubFault, fault_of, fault_of_status
 from surgery.integrity import DamagedFile, check_once, digest_of, mark_checked
+from surgery.progress import terminal_bar
 
 Report = Callable[[str, int, int | None], None]
 """Called with what is being done, bytes that are here, and bytes in all (None where unknown); may raise to stop."""
@@ -45,28 +46,26 @@ class _Remote:
     headers: dict[str, str]
 
 
-def nothing(_doing: str, _done: int, _total: int | None) -> None:
-    """Reports to nobody."""
-
-
 def find_cached(repository: str, file: str) -> Path | None:
     """The file in the cache, None where it is not."""
     found = huggingface_hub.try_to_load_from_cache(repository, file)
     return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
 
-def fetch(repository: str, file: str, report: Report = nothing) -> Path:
+def fetch(repository: str, file: str, report: Report | None = None) -> Path:
     """A file of the hub in the cache, fetched if it is not there; a cached one needs no network.
 
     Args:
         repository: "org/name".
         file: path inside it.
-        report: told about the progress; what it raises ends the fetch, and what has arrived is kept.
+        report: told about the progress; what it raises ends the fetch, and what has arrived is kept. None draws a bar
+            in a terminal.
 
     Raises:
         HubFault: it cannot be had; the kind says why. `missing` where the repository has no such file.
         DamagedFile: what is in the cache is not what the hub has.
     """
+    report = terminal_bar(file) if report is None else report
     cached = find_cached(repository, file)
     if cached is not None:
         check_once(cached, report)
@@ -161,7 +160,7 @@ def fetch_into(
     target: Path,
     location: str,
     size: int | None,
-    report: Report = nothing,
+    report: Report,
     headers: dict[str, str] | None = None,
     expected: str | None = None,
 ) -> None:

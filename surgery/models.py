@@ -41,7 +41,10 @@ class Model:
         tower: its image tower, see `surgery.towers`.
         device, dtype: where and in which precision it runs.
         text_name: the model that the text tower and the tokenizer are of; `name` but for image towers on their own.
+        remarks: what was said when it was loaded, such as that a file does not tell its activation.
     """
+
+    remarks: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, pretrained: str | None, clip: nn.Module, device: torch.device, text_name: str | None = None
@@ -272,6 +275,7 @@ def load_model(
         raise ValueError(f"Expected text to be None for {name}, which has a text tower of its own, but got {text!r}")
     _refuse_overflow(clip, dtype, name)
     model = Model(name, loaded.source, clip.to(chosen, dtype), chosen, text_name=text.text_name if text else None)
+    model.remarks = loaded.remarks
     if pretrained is None and loaded.source is None:
         warnings.warn(random_weights_message(name), RandomWeightsWarning, stacklevel=2)
     for remark in loaded.remarks:

@@ -6,6 +6,8 @@ page.render(PAGE, HELP, render_maps)      # PageInfo, Markdown of ours, and (cas
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 import torch
@@ -18,12 +20,17 @@ from dashboard.jobs import Stopped
 from dashboard.pages.info import PageInfo
 from dashboard.panels.case import image_title, render_case_line
 from dashboard.panels.texts import plain
-from dashboard.panels.work import watch
+from dashboard.panels.work import is_under_way, watch
 from dashboard.settings import Settings
 from data.toy.vocabulary import describe_limits
-from surgery import Model
+from surgery import Model, WeightsNotFound
 from surgery.catalog import TagInfo
+from surgery.integrity import discard
 
+RELOAD_S = 60.0
+"""For so long a download goes on with nobody there, so that a page that is loaded anew finds it under way."""
+DOWNLOAD = "download"
+"""Name of the problem that keeps why the last download failed."""
 NO_WEIGHTS = "to be cached or to be downloaded"
 UNKNOWN_MODELS = ("Expected model to be", "Expected weights of", "Expected a local checkpoint")
 
@@ -96,12 +103,11 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
         else:
             services.move_to_cpu(case)
             st.rerun()
+    except WeightsNotFound as error:
+        _tell_missing_weights(case, error)
     except EXPECTED as error:
-        told = str(error).partition(". With a copy of the weights")[0]  # the rest is for those who write Python
-        st.error(f"{plain(told)}\n\n{plain(next_step(error))}")
-        if NO_WEIGHTS in str(error):
-            _render_other_models()
-        elif str(error).startswith(UNKNOWN_MODELS):
+        st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
+        if str(error).startswith(UNKNOWN_MODELS):
             _render_back_to_toy()
     return None
 
@@ -110,7 +116,7 @@ def next_step(error: Exception) -> str:
     """What a visitor can do about an expected error. Pure."""
     text = str(error)
     steps = {
-        NO_WEIGHTS: "Choose a model that is marked as here; the toy always is. The picker also offers files, "
+        NO_WEIGHTS: "Or choose a model that is marked as here; the toy always is. The picker also offers files, "
         "where the dashboard was started with clip-theatre app --models FOLDER.",
         "prompts": "Type at least one prompt in the sidebar, for example: a red circle, grass",
         "region": "Choose another region in the sidebar, or none.",
@@ -135,7 +141,10 @@ def _fitted(case: Case) -> Case:
     limits = describe_limits(case.prompts, foreign) if case.model == catalogue.TOY else None
     if limits:
         st.warning(plain(f"{limits[0].upper()}{limits[1:]}. Choose a real model in the sidebar to ask about them."))
-    tower = _load(case).tower
+    loaded = _load(case)
+    for remark in loaded.remarks:
+        st.warning(plain(remark))
+    tower = loaded.tower
     if case.size is not None and any(case.size % side for side in tower.patch_px):
         case = replace(case, size=None)
     services.trace(case)
@@ -156,25 +165,67 @@ def _load(case: Case) -> Model:
     missing = catalogue.missing_download(case.model, case.weights)
     if missing is None:
         return services.model(case)
-    if not state.download_allowed(case.model, case.weights):
+    under_way = is_under_way((case.model, case.weights), _download_title(case))
+    if not under_way and not state.download_allowed(case.model, case.weights):
         raise catalogue.DownloadNeeded(case.model, f"They take {catalogue.tag_size(missing)}.")
     return _download(case, missing)
 
 
-def _download(case: Case, missing: TagInfo) -> Model:
-    """Brings the weights here, then loads them; a visitor who stops that is offered the other models."""
-    title = f"Downloading {plain(describe_model(case.model, case.weights))}"
+def _download_title(case: Case) -> str:
+    return f"Downloading {plain(describe_model(case.model, case.weights))}"
+
+
+def _download(case: Case, missing: TagInfo) -> NoReturn:
+    """Brings the weights here, or joins who does, and draws the page anew; who stops that is offered other models."""
+    title = _download_title(case)
     stop = partial(state.forbid_download, case.model, case.weights)
     try:
-        watch((case.model, case.weights), title, download(case.model, case.weights, missing.download_mb), on_stop=stop)
+        watch(
+            (case.model, case.weights), title, download(case.model, case.weights, missing.download_mb), stop, RELOAD_S
+        )
     except Stopped:
-        st.rerun()
-    return services.model(case)
+        state.forbid_download(case.model, case.weights)
+    except WeightsNotFound as error:
+        state.forbid_download(case.model, case.weights)  # tried again when the visitor says so
+        state.set_problem(DOWNLOAD, describe_model(case.model, case.weights), _reason(error))
+        raise
+    else:
+        state.clear_problem(DOWNLOAD)
+        state.draw_anew()
+        if catalogue.missing_download(case.model, case.weights) is not None:
+            raise FileNotFoundError(f"Expected {title} to put the weights into the cache, but found none there")
+    st.rerun()
+
+
+def _reason(error: WeightsNotFound) -> str:
+    return str(error).partition(". With a copy of the weights")[0]  # the rest is for those who write Python
+
+
+def _tell_missing_weights(case: Case, error: WeightsNotFound) -> None:
+    st.error(f"{plain(_reason(error))}\n\n{plain(next_step(error))}")
+    with st.container(horizontal=True):
+        st.button(
+            "Try again" if error.damaged is None else "Remove it and fetch it again",
+            type="primary",
+            on_click=_try_again,
+            args=(case, error.damaged),
+        )
+        _render_other_models()
+
+
+def _try_again(case: Case, damaged: Path | None) -> None:
+    if damaged is not None:
+        discard(damaged)
+        state.draw_anew()
+    state.allow_download(case.model, case.weights)
 
 
 def _offer_download(case: Case, error: catalogue.DownloadNeeded) -> None:
-    name = plain(describe_model(case.model, case.weights))
-    st.info(f"The weights of {name} are not on this machine. {plain(error.size)}")
+    name = describe_model(case.model, case.weights)
+    st.info(f"The weights of {plain(name)} are not on this machine. {plain(error.size)}")
+    problem = state.problem(DOWNLOAD)
+    if problem is not None and problem[0] == name:
+        st.warning(f"The last try failed. {plain(problem[1])}")
     with st.container(horizontal=True):
         st.button(
             "Download them",

@@ -42,24 +42,25 @@ def _model_labels() -> dict[str, str]:
 
 
 def _render_model(case: Case) -> None:
-    labels = _model_labels()
+    labels = state.fixed("models", _model_labels)
+    drawn = state.drawing()
     options = list(labels) if case.model in labels else [case.model, *labels]
     st.selectbox(
         "Model",
         options,
         format_func=lambda model: labels.get(model, model),
         help="Type to search. M is millions of parameters; “here” means that weights are on this machine.",
-        **state.widget("model", case.model, _choose_model),
+        **state.widget(f"model {drawn}", case.model, _choose_model),
     )
-    weights = _weights_of(case.model)
+    weights = state.fixed(f"weights of {case.model}", lambda: _weights_of(case.model))
     if weights:
         if case.weights not in weights:
             weights = {case.weights: case.weights or "choose"} | weights
         st.selectbox(
             "Weights",
             list(weights),
-            format_func=weights.__getitem__,
-            **state.widget("weights", case.weights, lambda case, tag: replace(case, weights=tag)),
+            format_func=lambda tag: weights.get(tag, tag),
+            **state.widget(f"weights {drawn} {case.model}", case.weights, _choose_weights),
         )
     if case.model == catalogue.TOY:
         name, tag = catalogue.QUICK
@@ -80,11 +81,19 @@ def _weights_of(model: str) -> dict[str, str]:
 
 
 def _quick_size() -> str:
-    missing = catalogue.missing_download(*catalogue.QUICK)
+    missing = state.fixed("quick", lambda: catalogue.missing_download(*catalogue.QUICK))
     return "weights here" if missing is None else catalogue.tag_size(missing)
 
 
+def _choose_weights(case: Case, tag: str) -> Case:
+    """The case with these weights; as it was where a browser sends something that was never offered."""
+    return replace(case, weights=tag) if tag in _weights_of(case.model) else case
+
+
 def _choose_model(case: Case, model: str) -> Case:
+    """The case with this model; as it was where a browser sends something that was never offered."""
+    if model not in _model_labels():
+        return case
     return replace(case, model=model, weights=catalogue.default_weights(model), size=None)
 
 

@@ -91,18 +91,25 @@ def work_through(key: Hashable, title: str, work: Callable[[Job[T]], T]) -> T | 
     return kept["result"]
 
 
-def watch(key: Hashable, title: str, work: Callable[[Job[T]], T], on_stop: Callable[[], Any] = lambda: None) -> T:
+def watch(
+    key: Hashable,
+    title: str,
+    work: Callable[[Job[T]], T],
+    on_stop: Callable[[], Any] = lambda: None,
+    grace_s: float = jobs.GRACE_S,
+) -> T:
     """Starts or joins a job, shows how far it is, and returns its result.
 
     Args:
         key, title, work: as in `work_through`; nothing is kept.
         on_stop: called when this visitor presses Stop, before the page runs again.
+        grace_s: for how long it goes on with nobody there.
 
     Raises:
         Stopped: this visitor has stopped it.
     """
     while True:
-        job = jobs.start((title, key), work)
+        job = jobs.start((title, key), work, grace_s=grace_s)
         try:
             return _show(job, title, on_stop)
         except Stopped:
@@ -127,8 +134,8 @@ def _show(job: Job[T], title: str, on_stop: Callable[[], Any]) -> T:
 
 
 def is_under_way(key: Hashable, title: str) -> bool:
-    """Whether somebody's job of this key and title is running."""
-    return jobs.is_running((title, key))
+    """Whether somebody's job of this key and title is running, and was not told to end."""
+    return jobs.is_going_on((title, key))
 
 
 def _leave(job: Job[Any], visitor: str, on_stop: Callable[[], Any]) -> None:

@@ -1,10 +1,8 @@
 """Jobs: shared, stopped, and never in anybody's way; the bar and the buttons around them; downloads."""
 
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -116,35 +114,35 @@ def test_a_page_stops_and_starts_again_and_keeps_the_result() -> None:
     assert AppTest.from_function(page, default_timeout=60).run().text[0].value == "found 77" and len(STARTS) == 1
 
 
-def run_instead(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
-    monkeypatch.setattr(downloading, "command", lambda name, tag: [sys.executable, "-c", lines])
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (("asking huggingface.co", 0, None, 600), (0.0, "asking huggingface.co")),
+        (("downloading", 12_000_000, 48_000_000, 600), (0.25, "12 MB of 48 MB")),
+        (("downloading", 12_000_000, None, 600), (0.02, "12 MB of about 600 MB")),
+        (("downloading", 12_000_000, None, None), (0.0, "12 MB of an unknown size")),
+        (("downloading", 9, 9, None), (0.99, "0 MB of 0 MB")),
+        (("checking", 9, 9, None), (0.99, "checking")),
+    ],
+)
+def test_a_download_says_how_far_it_is(step: tuple, shown: tuple) -> None:
+    assert downloading.progress(*step) == shown
 
 
-def test_a_download_ends_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    run_instead(monkeypatch, "import time; time.sleep(0.5)")
+def test_a_stopped_download_ends_at_the_next_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def fetch(name: str, tag: str, report: Callable) -> None:
+        for done in range(100):
+            told.append(f"{name} {tag} {done}")
+            report("downloading", done, 100)
+
+    monkeypatch.setattr(downloading, "download_weights", fetch)
     job: Job[None] = Job()
-    assert download("ViT-B-32", "openai", 600)(job) is None
-    assert job.words == "0 MB of about 600 MB"
-
-
-def test_a_stopped_download_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    run_instead(monkeypatch, "import time; time.sleep(600)")
-    started: list[subprocess.Popen] = []
-
-    class Watched(subprocess.Popen):
-        def __init__(self, *arguments: object, **options: object) -> None:
-            super().__init__(*arguments, **options)
-            started.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Watched)
-    job: Job[None] = Job()
+    download("ViT-B-32", "openai", 600)(job)
+    assert told[-1] == "ViT-B-32 openai 99" and job.words == "0 MB of 0 MB"
+    told.clear()
     job.stop()
     with pytest.raises(Stopped):
         download("ViT-B-32", "openai", None)(job)
-    assert started[0].poll() is not None
-
-
-def test_a_failed_download_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    run_instead(monkeypatch, "import sys; print('a bar', file=sys.stderr); sys.exit('Expected weights, but got none')")
-    with pytest.raises(FileNotFoundError, match=r"^Expected weights, but got none$"):
-        download("ViT-B-32", "openai", 600)(Job())
+    assert told == ["ViT-B-32 openai 0"]

@@ -185,8 +185,12 @@ def test_a_stopped_download_is_offered_again(fresh: None, monkeypatch, open_app)
 def test_after_a_download_the_model_is_loaded(fresh: None, monkeypatch, open_app) -> None:
     done: list[tuple] = []
 
+    missing = catalogue.missing_download
+
     def at_once(*what: object):
         return lambda job: done.append(what)
+
+    monkeypatch.setattr(catalogue, "missing_download", lambda *what: None if done else missing(*what))
 
     monkeypatch.setattr("dashboard.panels.page.download", at_once)
     monkeypatch.setattr(services, "load_model", lambda *_, **__: load_model("toy"))
