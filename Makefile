@@ -4,6 +4,11 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Linux alone has two builds: the one of the package index brings 6 GB of CUDA, the other has an index of its own.
+NO_GPU = [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1
+CPU_BUILD = UV_HTTP_TIMEOUT=8 UV_HTTP_RETRIES=0 $(BIN)/uv pip install --dry-run --python $(BIN)/python \
+  --torch-backend cpu -c constraints.txt torch torchvision
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help app test bench lint screenshots
@@ -36,7 +41,12 @@ $(READY): pyproject.toml constraints.txt
 	  echo "CLIP Theatre needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)" >&2; \
 	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
-	@echo "Installing the dependencies (torch is large: minutes on a slow line)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -b constraints.txt -e ".[test]"
+	@backend="$${UV_TORCH_BACKEND:-}"; \
+	  if [ -z "$$backend" ] && $(NO_GPU) && $(CPU_BUILD) >/dev/null 2>&1; then backend=cpu; fi; \
+	  if [ "$$backend" = cpu ]; then \
+	    echo "Installing the dependencies, with PyTorch for the CPU; for a GPU: rm -r .venv, then UV_TORCH_BACKEND=auto make"; \
+	  else echo "Installing the dependencies (PyTorch is large: minutes on a slow line)"; fi; \
+	  $(BIN)/uv pip install --python $(BIN)/python $${backend:+--torch-backend $$backend} \
+	    -c constraints.txt -b constraints.txt -e ".[test]"
 	@touch $@

@@ -1,0 +1,99 @@
+"""A first visit: weights are downloaded on the page from a stand-in hub, and the page goes on as ever."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+
+import open_clip
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect
+from safetensors.torch import save
+
+from tests.browser.driver import expect_no_exception, maps, open_page, wait_until_idle
+from tests.browser.server import ROOT, Server, running_server
+from tests.checkpoints.sources import CLIP_CONFIG
+from tests.hub import Hub, serve
+
+SMALL_MODELS = "import open_clip, os, pathlib; open_clip.add_model_config(pathlib.Path(os.environ['SMALL_CONFIGS']))"
+"""Run by Python when the server starts: configurations as small as the weights of the stand-in hub."""
+
+REPOSITORIES = {"RN50": "timm/resnet50_clip.openai", "ViT-B-32": "timm/vit_base_patch32_clip_224.openai"}
+QUERY = {"image": "toy-0", "prompts": ["a red circle", "grass"]}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    torch.manual_seed(0)
+    state = open_clip.model.CLIP(**CLIP_CONFIG).state_dict()
+    content = save({key: tensor.contiguous() for key, tensor in state.items()})
+    with serve({name: {"open_clip_model.safetensors": content} for name in REPOSITORIES.values()}) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def visited(browser: Browser, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A dashboard that asks the stand-in hub, with an empty cache."""
+    folder = tmp_path_factory.mktemp("first visit")
+    (folder / "configs").mkdir()
+    for name in REPOSITORIES:
+        (folder / "configs" / f"{name}.json").write_text(json.dumps(CLIP_CONFIG))
+    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(folder / "hub"), "HF_HUB_OFFLINE": "0"}
+    (folder / "sitecustomize.py").write_text(SMALL_MODELS)
+    paths = [str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment |= {"PYTHONPATH": os.pathsep.join(paths)}
+    environment |= {"SMALL_CONFIGS": str(folder / "configs"), "HOME": str(folder), "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
+    with running_server(folder / "log.txt", environment) as started:
+        yield started
+        assert started.errors() == []
+
+
+def weights_shown(page: Page) -> str:
+    return page.get_by_role("combobox", name="Weights").input_value()
+
+
+def test_a_visitor_downloads_and_then_types(page: Page, visited: Server, hub: Hub) -> None:
+    open_page(page, visited.url, model="RN50", weights="openai", **QUERY)
+    assert weights_shown(page).startswith("openai · ") and "to download" in weights_shown(page)
+    hub.chunk_pause_s = 0.05
+    page.get_by_role("button", name="Download them").click()
+    expect(page.get_by_text(re.compile(r"Downloading RN50.* \d+ MB of \d+ MB"))).to_be_visible()
+
+    page.reload()  # in mid-download: it is under way, and not offered again
+    expect(page.get_by_text(re.compile(r"Downloading RN50.* \d+ MB of \d+ MB"))).to_be_visible()
+    expect(page.get_by_role("button", name="Download them")).to_have_count(0)
+    hub.chunk_pause_s = 0
+    expect(maps(page).first).to_be_visible()
+    wait_until_idle(page)
+    assert weights_shown(page) == "openai · here"
+
+    prompts = page.get_by_role("textbox", name="Prompts")
+    prompts.fill("a blue square, sky")
+    prompts.press("Control+Enter")
+    wait_until_idle(page)
+    expect(page).to_have_url(re.compile(r"weights=openai(&|$)"))
+    expect_no_exception(page)
+    assert {row for row in maps(page).evaluate_all("nodes => nodes.map(n => n.dataset.row)")} == {
+        "a blue square",
+        "sky",
+    }
+    page.get_by_role("combobox", name="Weights").click()
+    page.get_by_role("option", name=re.compile("random")).click()
+    wait_until_idle(page)
+    expect(page).to_have_url(re.compile(r"weights=random"))
+    expect_no_exception(page)
+
+
+def test_a_failed_download_says_why_and_the_next_try_succeeds(page: Page, visited: Server, hub: Hub) -> None:
+    hub.breaks("corrupt", after=1000)
+    open_page(page, visited.url, model="ViT-B-32", weights="openai", **QUERY)
+    page.get_by_role("button", name="Download them").click()
+    expect(page.get_by_test_id("stAlertContentError")).to_contain_text("what arrived is damaged")
+    wait_until_idle(page)
+    hub.mends()
+    page.get_by_role("button", name="Try again").click()
+    expect(maps(page).first).to_be_visible()
+    wait_until_idle(page)
+    expect_no_exception(page)
+    assert weights_shown(page) == "openai · here"
