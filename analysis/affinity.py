@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from analysis.norms import Entropy, StreamMeasure, compute_norms, token_groups
-from analysis.patterns import KEYS, PARTNERS, QUERIES, PatternMeasures, measure_patterns, walk_tiles
+from analysis.patterns import KEYS, PARTNERS, PATCH_KEYS, QUERIES, PatternMeasures, measure_patterns, walk_tiles
 from analysis.regions import Region, stack_regions
 from surgery.trace import Trace
 
 __all__ = [
     "KEYS",
     "PARTNERS",
+    "PATCH_KEYS",
     "QUERIES",
     "Affinity",
     "BestPartners",
@@ -44,8 +45,9 @@ class Affinity:
         block: index of the block.
         head: index of the head, None for the mean over heads.
         grid: rows and columns of patches.
-        prefix: tokens before the patches (1 with a CLS token, else 0).
+        prefix: tokens before the patches: CLS, if the tower has one, and registers.
         model: name of the model.
+        registers: how many of these are registers, which come after CLS.
     """
 
     weights: np.ndarray
@@ -55,6 +57,16 @@ class Affinity:
     grid: tuple[int, int]
     prefix: int
     model: str
+    registers: int = 0
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether the first token is CLS."""
+        return self.prefix > self.registers
+
+    def token(self, query: Query) -> int:
+        """Index of a query among the tokens; raises ValueError as `maps`."""
+        return token_index(query, self.grid, self.prefix, self.registers)
 
     def maps(self, query: Query) -> np.ndarray:
         """Attention of one query token over the patches.
@@ -63,17 +75,20 @@ class Affinity:
             query: (row, column) of a patch, or "cls".
 
         Returns:
-            (kinds, gh, gw); what is missing to 1 goes to the CLS token, see `cls_share`.
+            (kinds, gh, gw); what is missing to 1 goes to CLS and registers, see `cls_share` and `register_share`.
 
         Raises:
             ValueError: a patch outside the grid, or "cls" in a tower without one.
         """
-        token = token_index(query, self.grid, self.prefix)
-        return self.weights[:, token, self.prefix :].reshape(-1, *self.grid)
+        return self.weights[:, self.token(query), self.prefix :].reshape(-1, *self.grid)
 
     def cls_share(self, query: Query) -> np.ndarray:
         """Weight that goes from one query token to the CLS token, (kinds,); 0 in a tower without one."""
-        return self.weights[:, token_index(query, self.grid, self.prefix), : self.prefix].sum(axis=-1)
+        return self.weights[:, self.token(query), : self.prefix - self.registers].sum(axis=-1)
+
+    def register_share(self, query: Query) -> np.ndarray:
+        """Weight that goes from one query token to the registers, (kinds,); 0 in a tower without any."""
+        return self.weights[:, self.token(query), self.prefix - self.registers : self.prefix].sum(axis=-1)
 
     def own_region_share(self, region: Region) -> np.ndarray:
         """Share of every patch's weight on patches that stays inside its own region.
@@ -95,11 +110,12 @@ class Affinity:
         return shares.reshape(-1, *self.grid)
 
 
-def token_index(query: Query, grid: tuple[int, int], prefix: int) -> int:
+def token_index(query: Query, grid: tuple[int, int], prefix: int, registers: int = 0) -> int:
     """Index of a query among the tokens; raises ValueError as `Affinity.maps`."""
     if isinstance(query, str):
-        if query != "cls" or not prefix:
-            choices = '(row, column) or "cls"' if prefix else "(row, column) (this tower has no CLS token)"
+        has_cls = prefix > registers
+        if query != "cls" or not has_cls:
+            choices = '(row, column) or "cls"' if has_cls else "(row, column) (this tower has no CLS token)"
             raise ValueError(f"Expected query to be {choices}, but got {query!r}")
         return 0
     row, column = query
@@ -135,7 +151,8 @@ def compute_affinity(
         for tile in walk_tiles(trace, kind, block, image, heads=slice(head, None if head is None else head + 1)):
             for pattern, total in zip(tile.weights, tile.total[..., None], strict=True):
                 rows[tile.rows] += (pattern / (total * (heads if head is None else 1))).cpu().numpy()
-    return Affinity(weights, tuple(kinds), block % trace.depth, head, trace.grid, trace.tower.prefix, trace.model)
+    tower, index = trace.tower, block % trace.depth
+    return Affinity(weights, tuple(kinds), index, head, trace.grid, tower.prefix, trace.model, tower.registers)
 
 
 def attention_map(
@@ -150,7 +167,7 @@ class SameRegionMass:
     """Where the attention of foreground and background patches goes, per block and head.
 
     Attributes:
-        flow: (kinds, blocks, b, heads, 2, 4) float32: weight that goes to each of `KEYS`, averaged over the
+        flow: (kinds, blocks, b, heads, 2, 5) float32: weight that goes to each of `KEYS`, averaged over the
             query patches of each of `QUERIES`; the last axis sums to 1.
         chance: (b, 2) share of the patches that the query's own region makes up: the mass of uniform attention.
         kinds: the kinds of attention.
@@ -166,7 +183,7 @@ class SameRegionMass:
     def mass(self) -> np.ndarray:
         """Same-region mass (kinds, blocks, b, heads, 2): of the weight on patches, the share on the query's region."""
         own = np.stack([self.flow[..., q, KEYS.index(name)] for q, name in enumerate(QUERIES)], axis=-1)
-        return own / self.flow[..., 1:].sum(axis=-1)
+        return own / self.flow[..., PATCH_KEYS].sum(axis=-1)
 
     @property
     def cls_share(self) -> np.ndarray:
@@ -203,8 +220,8 @@ class BestPartners:
     """Who the token is that a patch attends to most: share of the query patches of `QUERIES` whose arg-max is ...
 
     Attributes:
-        heads: (kinds, blocks, b, heads, 2, 5) float32: shares of `PARTNERS`, which sum to 1, for every head.
-        mean: (kinds, blocks, b, 2, 5) the same for the mean over heads of the attention.
+        heads: (kinds, blocks, b, heads, 2, 6) float32: shares of `PARTNERS`, which sum to 1, for every head.
+        mean: (kinds, blocks, b, 2, 6) the same for the mean over heads of the attention.
         kinds: the kinds of attention.
         model: name of the model.
     """
@@ -244,8 +261,8 @@ def _measure(trace: Trace, kind: str, regions: Region | Sequence[Region], **want
 def _members(trace: Trace, regions: Region | Sequence[Region]) -> np.ndarray:
     """Which of `KEYS` a token is, int (b, tokens)."""
     groups = token_groups(trace, regions)
-    known = [groups.get(name, np.zeros_like(groups["patches"])) for name in KEYS[:3]]
-    return np.select(known, range(3), default=KEYS.index("neither"))
+    known = [name for name in KEYS if name in groups]
+    return np.select([groups[name] for name in known], list(map(KEYS.index, known)), default=KEYS.index("neither"))
 
 
 def _at_least_one(kinds: Sequence[str]) -> Sequence[str]:

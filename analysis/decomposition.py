@@ -1,15 +1,16 @@
 """Exact blame: which part of the network wrote the similarity of a patch with a text.
 
 On the original path x_L = x_0 + sum_l a_l + sum_l m_l and a_l = sum_h a_{l,h} + bias; a `Method` only changes the
-factors and the attention of the last blocks. The LayerNorm of the read-out is linear once its per-token standard
-deviation is frozen, so the cosine of a patch with a text is a sum of one signed number per component, no remainder.
+factors and the attention of the last blocks. The LayerNorms of the read-out are linear once their per-token standard
+deviations are frozen, and so are norms inside a block's attention (EVA-02), so the cosine of a patch with a text is a
+sum of one signed number per component, no remainder.
 
 Blame is arithmetic, not causation: an early component also acts through later ones. The check is
 `analysis.interventions`.
 
 Source: the direct effect of Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", and its use on
 CLIP by Gandelsman et al. 2024, "Interpreting CLIP's Image Representation via Text-Based Decomposition", arXiv
-2310.05916; here for every patch, every method of `surgery.methods`, and the head of SigLIP.
+2310.05916; here for every patch, every method of `surgery.methods`, and heads that are not linear.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from torch import Tensor
 from analysis.regions import Region
 from surgery import DenseFeatures, Method, Trace, similarity
 from surgery.blocks import Block
+from surgery.chain import PulledBack
 from surgery.dense import Walk, fit_method
 from surgery.features import unit_texts
 
@@ -30,9 +32,10 @@ class Component:
     """A part of the network that writes to the residual stream or to the feature.
 
     Attributes:
-        kind: "embedding", "attention", "head", "bias" (of a block's output projection), "mlp", "head mlp" (of a MAP
-            head), "read-out" (bias of the final LayerNorm and of the projection) or "rounding" (what a model in half
-            precision loses at every addition to its residual stream; absent in float32 and float64).
+        kind: "embedding", "attention", "head", "bias" (of a block's output projection and norms), "mlp", "head mlp"
+            (of a MAP head or another head with an MLP), "read-out" (biases of the final norms and projections) or
+            "rounding" (what a model in half precision loses at every addition to its residual stream; absent in float32
+            and float64).
         block: index of the block, None for the embedding and the read-out.
         head: index of the head, only for kind "head".
     """
@@ -120,7 +123,7 @@ def decompose_folded(
     """
     fitted = fit_method(walk.trace.tower, method)
     readout = _Readout.of(walk.trace, walk.tokens(fitted), text)
-    rows = _all_rows(walk, fitted, replace(readout, fold=fold.to(readout.scale) * readout.scale.mT), heads)
+    rows = _all_rows(walk, fitted, replace(readout, fold=fold.to(readout.text)), heads)
     return FoldedBlame(torch.stack([row for _, row in rows], dim=1), tuple(component for component, _ in rows))
 
 
@@ -158,24 +161,22 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
 
 @dataclass(frozen=True, slots=True)
 class _Readout:
-    """Reads what a tensor in the residual stream adds to the cosines, with the norm of the read-out frozen.
+    """Reads what a tensor in the residual stream adds to the cosines, with the norms of the read-out frozen.
 
     Attributes:
         text: (t, d) unit text features.
         features: (b, gh * gw, d) the method's features, not normalised.
-        head_mlp: (b, gh * gw, d) the part of them that the MLP of a MAP head adds; None for a linear read-out.
-        directions: (t, w) texts pulled back through projection and LayerNorm gain, centred as LayerNorm centres.
-        scale: (b, gh * gw, 1) one over (standard deviation of the token * norm of its feature).
+        back: texts pulled back to the residual stream, one over the norm of the feature within its scale.
+        head_mlp: (b, gh * gw, d) the part of the features that the MLP of a head adds; None for an affine read-out.
         prefix: tokens before the patches, which are left out.
-        fold: (b, r, gh * gw) weights that patches are summed with, times `scale`; then every (b, gh * gw, ...) below is
-            (b, r, ...). None leaves the patches apart.
+        fold: (b, r, gh * gw) weights that patches are summed with; then every (b, gh * gw, ...) below is (b, r, ...).
+            None leaves the patches apart.
     """
 
     text: Tensor
     features: Tensor
+    back: PulledBack
     head_mlp: Tensor | None
-    directions: Tensor
-    scale: Tensor
     prefix: int
     fold: Tensor | None = None
 
@@ -185,51 +186,28 @@ class _Readout:
         tower = trace.tower
         patches = acc[:, tower.prefix :]
         dtype = torch.float64 if acc.dtype == torch.float64 else torch.float32
-        linear = tower.project(patches if tower.norm is None else tower.norm(patches))
-        head = tower.head_mlp(linear)
-        features = (linear if head is None else linear + head).to(dtype)  # (b, gh * gw, d)
+        features = tower.readout(patches).to(dtype)  # (b, gh * gw, d)
         unit = unit_texts(text, features)
-        directions = tower.pull_back(unit)  # (t, w)
-        scale = 1 / features.norm(dim=-1, keepdim=True)
-        if tower.norm is not None:
-            directions = directions * tower.norm.weight.to(dtype)
-            directions = directions - directions.mean(dim=-1, keepdim=True)
-            scale = scale / (patches.to(dtype).var(dim=-1, correction=0, keepdim=True) + tower.norm.eps).sqrt()
-        return cls(unit, features, None if head is None else head.to(dtype), directions, scale, tower.prefix)
+        back = tower.chain.pull_back(patches, unit, 1 / features.norm(dim=-1, keepdim=True))
+        head_mlp = None if tower.is_affine else features - tower.chain(patches).to(dtype)
+        return cls(unit, features, back, head_mlp, tower.prefix)
 
     def __call__(self, written: Tensor) -> Tensor:
         """(b, tokens, w) -> (b, gh * gw, t)."""
-        patches = written[:, self.prefix :].to(self.directions)
-        if self.fold is not None:
-            return self.fold @ patches @ self.directions.mT
-        return patches @ self.directions.mT * self.scale
+        return self.back(written[:, self.prefix :], self.fold)
 
-    def heads(self, block: Block, heads_out: Tensor) -> Tensor:
-        """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t); (b, heads, tokens, w) is never formed."""
-        weight = block.out_proj.weight.to(self.directions)
-        through = (block.ls_1(self.directions) @ weight).unflatten(-1, (block.heads, -1))  # (t, heads, d)
-        patches = heads_out[:, :, self.prefix :].to(self.directions)
-        if self.fold is not None:
-            return torch.einsum("bhrd,thd->bhrt", self.fold[:, None] @ patches, through)
-        return torch.einsum("bhnd,thd->bhnt", patches, through) * self.scale[:, None]
-
-    def constant(self, vector: Tensor) -> Tensor:
-        """What a vector (w,) added to every token adds to the cosines, (b, gh * gw, t)."""
-        scale = self.scale if self.fold is None else self.fold.sum(dim=-1, keepdim=True)
-        return vector.to(self.directions) @ self.directions.mT * scale
+    def heads(self, block: Block, heads_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t), and what biases behind them add."""
+        back = self.back
+        return block.pull_back(heads_out[:, :, self.prefix :], back.directions, back.scale, self.fold)
 
     def rows(self, trace: Trace) -> list["Row"]:
-        """Terms of the read-out itself: its biases, and the MLP of a MAP head."""
-        norm = trace.tower.norm
-        if norm is None:
-            return []
-        bias = trace.tower.project(torch.zeros_like(norm.weight) if norm.bias is None else norm.bias)  # (d,)
-        per_token = 1 / self.features.norm(dim=-1, keepdim=True)  # (b, gh * gw, 1)
-        terms = {"read-out": bias.to(self.text) @ self.text.mT * per_token}
+        """Terms of the read-out itself: its biases, and the MLP of a head."""
+        terms = {"read-out": self.back.constant} if trace.tower.chain.steps else {}
         if self.head_mlp is not None:
+            per_token = 1 / self.features.norm(dim=-1, keepdim=True)  # (b, gh * gw, 1)
             terms["head mlp"] = self.head_mlp @ self.text.mT * per_token
-        weights = None if self.fold is None else self.fold / self.scale.mT
-        return [(Component(kind), row if weights is None else weights @ row) for kind, row in terms.items()]
+        return [(Component(kind), row if self.fold is None else self.fold @ row) for kind, row in terms.items()]
 
 
 Row = tuple[Component, Tensor]
@@ -278,6 +256,6 @@ def _attention_rows(walk: Walk, index: int, kind: str, readout: _Readout, writte
     if not heads or (kind == "qk" and walk.trace.block(index).edited):
         return [(Component("attention", index), readout(written))]
     block = walk.trace.tower.blocks[index]
-    per_head = readout.heads(block, walk.heads(index, kind))  # (b, heads, gh * gw, t)
+    per_head, bias = readout.heads(block, walk.heads(index, kind))  # (b, heads, gh * gw, t), (b, gh * gw, t)
     rows = [(Component("head", index, head), per_head[:, head]) for head in range(block.heads)]
-    return [*rows, (Component("bias", index), readout.constant(block.head_bias()))]
+    return [*rows, (Component("bias", index), bias)]

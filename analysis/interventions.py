@@ -5,7 +5,7 @@ taken over the patches of the same image, so that a component keeps its level an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -60,8 +60,8 @@ def ablate(trace: Trace, component: Component, how: str = "mean") -> Trace:
     Args:
         trace: a recorded pass with every block from the component's on kept.
         component: an attention output, a head or an MLP; see `components_of`.
-        how: "mean" gives every patch the mean over the patches of its image and leaves CLS alone; "zero" writes
-            nothing.
+        how: "mean" gives every patch the mean over the patches of its image and leaves CLS and registers alone; "zero"
+            writes nothing. A head is replaced before the output projection, and before a norm in front of it (EVA-02).
 
     Returns:
         A trace of the changed path for any method. Methods that recompute attention in the last blocks read q, k and v
@@ -74,10 +74,14 @@ def ablate(trace: Trace, component: Component, how: str = "mean") -> Trace:
         raise ValueError(f"Expected how to be one of {', '.join(HOW)}, but got {how!r}")
     _check(trace, component)
     record = trace.block(component.block)
+    prefix = trace.tower.prefix
     if component.kind == "mlp":
-        return rerun(trace, component.block, mlp_out=_removed(record.mlp_out, record.mlp_out, how, trace.tower.prefix))
-    written = record.attn_out if component.kind == "attention" else _head_out(trace, component)
-    return rerun(trace, component.block, attn_out=_removed(record.attn_out, written, how, trace.tower.prefix))
+        return rerun(trace, component.block, mlp_out=_removed(record.mlp_out, how, prefix))
+    if component.kind == "attention":
+        return rerun(trace, component.block, attn_out=_removed(record.attn_out, how, prefix))
+    heads_out = attend("qk", record.projections).clone()  # (b, heads, tokens, d)
+    heads_out[:, component.head] = _removed(heads_out[:, component.head], how, prefix)
+    return rerun(trace, component.block, attn_out=trace.tower.blocks[component.block].merge(heads_out))
 
 
 def _check(trace: Trace, component: Component) -> None:
@@ -96,20 +100,12 @@ def _check(trace: Trace, component: Component) -> None:
         raise ValueError(f"Expected a head from 0 to {heads - 1}, but got {component.head}")
 
 
-def _head_out(trace: Trace, component: Component) -> Tensor:
-    """What one head writes to the residual stream, (b, tokens, w)."""
-    p, one = trace.block(component.block).projections, slice(component.head, component.head + 1)
-    head_out = attend("qk", replace(p, q=p.q[:, one], k=p.k[:, one], v=p.v[:, one]))[:, 0]  # (b, tokens, d)
-    return trace.tower.blocks[component.block].merge_head(head_out, component.head)
-
-
-def _removed(total: Tensor, part: Tensor, how: str, prefix: int) -> Tensor:
-    """`total` without `part`, both (b, tokens, w)."""
+def _removed(written: Tensor, how: str, prefix: int) -> Tensor:
+    """What is written (b, tokens, w) in place of `written`."""
     if how == "zero":
-        return total - part
-    patches = part[:, prefix:]
-    change = torch.cat([torch.zeros_like(part[:, :prefix]), patches.mean(dim=1, keepdim=True) - patches], dim=1)
-    return total + change
+        return torch.zeros_like(written)
+    patches = written[:, prefix:]
+    return torch.cat([written[:, :prefix], patches.mean(dim=1, keepdim=True).expand_as(patches)], dim=1)
 
 
 def iterate_interventions(

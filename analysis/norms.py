@@ -38,8 +38,8 @@ class StreamMeasure:
         attention: (blocks, b, tokens) of a_l.
         mlp: (blocks, b, tokens) of m_l; None in a tower without MLP.
         output: (b, tokens) of x_L, what leaves the last block.
-        groups: bool (b, tokens) by name: "cls" (if the tower has one), "patches", and with a region "foreground" and
-            "background".
+        groups: bool (b, tokens) by name: "cls" and "registers" (if the tower has any), "patches", and with a region
+            "foreground" and "background".
         grid: rows and columns of patches.
         model: name of the model.
     """
@@ -87,10 +87,12 @@ def _group(groups: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 def token_groups(trace: Trace, regions: Region | Sequence[Region] | None) -> dict[str, np.ndarray]:
     """The groups that tokens are summarised over, each bool (b, tokens); see `StreamMeasure.groups`."""
     b, tokens, _ = trace.output.shape
-    prefix = trace.tower.prefix
-    patches = np.broadcast_to(np.arange(tokens) >= prefix, (b, tokens))
-    groups = {"cls": ~patches} if prefix else {}
-    groups["patches"] = patches
+    tower, prefix = trace.tower, trace.tower.prefix
+    index = np.broadcast_to(np.arange(tokens), (b, tokens))
+    groups = {"cls": index == 0} if tower.has_cls else {}
+    if tower.registers:
+        groups["registers"] = (index >= prefix - tower.registers) & (index < prefix)
+    groups["patches"] = index >= prefix
     if regions is not None:
         sides = stack_regions(regions, b, trace.grid)
         padded = (np.pad(side, ((0, 0), (prefix, 0))) for side in sides)  # (b, tokens)

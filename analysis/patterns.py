@@ -20,11 +20,12 @@ from surgery.attention import Projections, Term, attention_terms, gaussian_prior
 from surgery.towers import check_kind
 from surgery.trace import Trace
 
-KEYS = ("cls", "foreground", "background", "neither")
-"""Where attention goes."""
+KEYS = ("cls", "foreground", "background", "neither", "registers")
+"""Where attention goes: the second to fourth are patches."""
+PATCH_KEYS = slice(1, 4)
 QUERIES = ("foreground", "background")
 """Whose attention is measured."""
-PARTNERS = ("itself", "own region", "other region", "neither", "cls")
+PARTNERS = ("itself", "own region", "other region", "neither", "cls", "registers")
 """Who the strongest partner of a patch can be; the "other region" of a foreground patch is the background."""
 
 CPU_TILE_BYTES = 2 * 2**20
@@ -152,8 +153,8 @@ class PatternMeasures:
 
     Attributes:
         entropy: (blocks, b, heads, tokens) float64, in nats.
-        flow: (blocks, b, heads, 2, 4) weight from the query patches of each of `QUERIES` to each of `KEYS`.
-        partners: (blocks, b, heads, 2, 5) shares of `PARTNERS` for every head.
+        flow: (blocks, b, heads, 2, 5) weight from the query patches of each of `QUERIES` to each of `KEYS`.
+        partners: (blocks, b, heads, 2, 6) shares of `PARTNERS` for every head.
         partners_of_mean: (blocks, b, 2, 5) the same for the mean of the attention over heads.
     """
 
@@ -201,7 +202,7 @@ class _Found:
         groups: the slice of each of `KEYS`.
         own: (tokens,) index into `KEYS` of every sorted token.
         entropy: (heads, tokens) float64; None if not wanted, as the following.
-        to_keys: (heads, tokens, 4) weight that goes to each of `KEYS`.
+        to_keys: (heads, tokens, 5) weight that goes to each of `KEYS`.
         partner: (heads + 1, tokens) index into `PARTNERS`, in the last row for the mean over heads.
         mean: the rows of the mean over heads that are being added up.
     """
@@ -260,6 +261,7 @@ class _Found:
         for name, applies in (
             ("neither", reached[..., KEYS.index("neither")]),
             ("cls", reached[..., KEYS.index("cls")]),
+            ("registers", reached[..., KEYS.index("registers")]),
             ("own region", reached.gather(-1, own)[..., 0]),
             ("itself", itself),
         ):

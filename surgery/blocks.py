@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import open_clip.transformer as oct
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention
+from timm.layers import AttentionRope
+from timm.models.eva import EvaAttention, EvaBlock, EvaBlockPostNorm
+from timm.models.vision_transformer import Attention, ResPostBlock
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
 
 from surgery.attention import Projections
+from surgery.chain import Affine, Chain, PulledBack
 
 SUPPORTED = (
-    "open_clip ViTs with a CLS token (ViT-*), ModifiedResNets (RN50*), "
-    "timm ViTs with a MAP head (*-SigLIP*, *-SigLIP2*)"
+    "open_clip ViTs and CoCa (ViT-*, coca_*), ModifiedResNets (RN50*), SigLIP (*-SigLIP*), EVA (EVA0*), PE-Core-*, "
+    "ViTamin-*, MobileCLIP-B and L, other plain ViTs of timm"
 )
+
+Rotate = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,15 @@ class Block:
 
     Attributes:
         heads: number of attention heads.
-        ln_1: norm before attention, None in the attention pool of a ResNet.
+        ln_1: norm before attention, identity where a block norms its outputs; None in the attention pool of a ResNet.
         in_proj: (b, n, w) -> q, k and v, each (b, n, heads * head width).
         q_norm, k_norm: norms of q and k per head, identity in CLIP.
-        out_proj: linear map of the concatenated heads.
-        ls_1, ls_2: layer scales, identity in CLIP.
+        out: from the concatenated heads to the residual stream: the output projection, with an inner norm before it
+            (EVA-02), a norm or a layer scale after it where the model has them.
         ln_2, mlp: None in the attention pool of a ResNet.
+        ls_2: what follows the MLP: a layer scale or a norm, identity in CLIP.
+        rotate: turns q and k (b, heads, n, d) by their place in the grid (rotary positions); None without. Every kind
+            of attention uses the rotated q and k, as the block itself does; v has no rotation.
     """
 
     heads: int
@@ -37,32 +44,47 @@ class Block:
     in_proj: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
     q_norm: nn.Module
     k_norm: nn.Module
-    out_proj: nn.Linear
-    ls_1: nn.Module
+    out: Chain
     ln_2: nn.Module | None
     mlp: nn.Module | None
-    ls_2: nn.Module
+    ls_2: Callable[[Tensor], Tensor]
+    rotate: Rotate | None = None
 
     def project(self, x: Tensor, grid: tuple[int, int], prefix: int) -> Projections:
         """q, k, v of the tokens x (b, n, w) that enter the block."""
         y = x if self.ln_1 is None else self.ln_1(x)
         q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in self.in_proj(y))  # (b, heads, n, d)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if self.rotate is not None:
+            q, k = self.rotate(q, grid), self.rotate(k, grid)
         norm = None if self.ln_1 is None else y.norm(dim=-1).mean(dim=-1)
-        return Projections(self.q_norm(q), self.k_norm(k), v, v.shape[-1] ** -0.5, norm, grid, prefix)
+        return Projections(q, k, v, v.shape[-1] ** -0.5, norm, grid, prefix)
 
     def merge(self, heads_out: Tensor) -> Tensor:
-        """Attention output a_l (b, n, w) from per-head outputs (b, heads, n, d): output projection and layer scale."""
-        return self.ls_1(self.out_proj(heads_out.transpose(1, 2).flatten(2)))
+        """Attention output a_l (b, n, w) from per-head outputs (b, heads, n, d)."""
+        return self.out(heads_out.transpose(1, 2).flatten(2))
 
-    def merge_head(self, head_out: Tensor, head: int) -> Tensor:
-        """What one head adds to a_l, without the output bias: (b, n, d) -> (b, n, w)."""
-        d = head_out.shape[-1]
-        return self.ls_1(head_out @ self.out_proj.weight[:, head * d : (head + 1) * d].mT)
+    def pull_back(
+        self, heads_out: Tensor, directions: Tensor, scale: Tensor, fold: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What each head and the biases behind the heads add along directions in the residual stream.
 
-    def head_bias(self) -> Tensor:
-        """The bias of the output projection as it reaches the residual stream, (w,)."""
-        bias = self.out_proj.bias
-        return self.ls_1(self.out_proj.weight.new_zeros(self.out_proj.out_features) if bias is None else bias)
+        Args:
+            heads_out: (b, heads, n, d); norms on the way to the stream are frozen at what they do to these.
+            directions: (t, w).
+            scale: (b, n, 1) factor per token.
+            fold: (b, r, n) weights that the tokens are summed with; r then takes the place of n in the result.
+
+        Returns:
+            (b, heads, n, t) and (b, n, t), which sum to what `merge(heads_out)` adds. (b, heads, n, w) is never formed.
+        """
+        back: PulledBack = self.out.pull_back(heads_out.transpose(1, 2).flatten(2), directions, scale)
+        through = back.directions.unflatten(-1, (self.heads, -1))  # (t, heads, d)
+        heads_out = heads_out.to(directions)
+        if fold is not None:
+            sums = (fold * back.scale.mT)[:, None] @ heads_out  # (b, heads, r, d)
+            return torch.einsum("bhrd,thd->bhrt", sums, through), fold @ back.constant
+        return torch.einsum("bhnd,thd->bhnt", heads_out, through) * back.scale[:, None], back.constant
 
     def mlp_out(self, u: Tensor) -> Tensor:
         """MLP output m_l of the tokens u (b, n, w)."""
@@ -84,47 +106,79 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def open_clip_block(block: nn.Module) -> Block:
-    """Reads open_clip's block, with nn.MultiheadAttention or with its own Attention (ln_q, ln_k)."""
+    """Reads open_clip's block, with nn.MultiheadAttention or with its own Attention (ln_q, ln_k, ln_inner)."""
     block = unwrap(block)
     attn = block.attn
-    if isinstance(attn, oct.Attention):
-        extras = (attn.logit_scale, attn.head_scale, _unless_identity(attn.ln_inner), _unless_identity(block.ln_attn))
-        if any(extra is not None for extra in extras):
-            raise unsupported("attention with a cosine scale, a head scale or an inner norm")
+    if any(getattr(attn, extra, None) is not None for extra in ("logit_scale", "head_scale")):
+        raise unsupported("attention with a cosine scale or a head scale")
     return Block(
         heads=attn.num_heads,
         ln_1=block.ln_1,
         in_proj=lambda y: F.linear(y, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1),
         q_norm=getattr(attn, "ln_q", nn.Identity()),
         k_norm=getattr(attn, "ln_k", nn.Identity()),
-        out_proj=attn.out_proj,
-        ls_1=block.ls_1,
+        out=_chain(getattr(attn, "ln_inner", None), attn.out_proj, getattr(block, "ln_attn", None), block.ls_1),
         ln_2=block.ln_2,
         mlp=block.mlp,
         ls_2=block.ls_2,
     )
 
 
-def timm_block(block: nn.Module) -> Block:
-    """Reads the block of timm's VisionTransformer."""
+def timm_block(block: nn.Module, rotate: Rotate | None = None) -> Block:
+    """Reads a block of timm's VisionTransformer or Eva, with its norms before or after attention and MLP.
+
+    Args:
+        block: the module.
+        rotate: the rotary positions of its trunk, see `Block`.
+    """
     block = unwrap(block)
     attn = block.attn
-    plain = type(block) is TimmBlock and type(attn) is Attention and _unless_identity(attn.norm) is None
-    if not plain:
+    known = type(block) in (TimmBlock, ResPostBlock, EvaBlock, EvaBlockPostNorm)
+    if not known or type(attn) not in (Attention, EvaAttention, AttentionRope):
         raise unsupported(f"timm blocks of type {type(block).__name__} with {type(attn).__name__}")
+    if getattr(attn, "gate", None) is not None or getattr(attn, "num_kv_groups", 1) > 1:
+        raise unsupported("attention with a gate, or with fewer keys and values than queries")
+    norms_output = type(block) in (ResPostBlock, EvaBlockPostNorm)
+    before_1, before_2 = (nn.Identity(), nn.Identity()) if norms_output else (block.norm1, block.norm2)
+    after_1, after_2 = (block.norm1, block.norm2) if norms_output else (_scale(block, 1), _scale(block, 2))
     return Block(
         heads=attn.num_heads,
-        ln_1=block.norm1,
-        in_proj=lambda y: attn.qkv(y).chunk(3, dim=-1),
+        ln_1=before_1,
+        in_proj=_timm_projections(attn),
         q_norm=attn.q_norm,
         k_norm=attn.k_norm,
-        out_proj=attn.proj,
-        ls_1=block.ls1,
-        ln_2=block.norm2,
+        out=_chain(attn.norm, attn.proj, after_1),
+        ln_2=before_2,
         mlp=block.mlp,
-        ls_2=block.ls2,
+        ls_2=after_2,
+        rotate=rotate,
     )
 
 
-def _unless_identity(module: nn.Module) -> nn.Module | None:
-    return None if isinstance(module, nn.Identity) else module
+def _chain(*steps: object) -> Chain:
+    try:
+        return Chain(*steps)
+    except TypeError as error:
+        raise unsupported(f"attention whose output passes a {error}") from error
+
+
+def _scale(block: nn.Module, which: int) -> nn.Module | Affine:
+    """Layer scale after attention (1) or MLP (2): a module in a VisionTransformer, a bare parameter in an Eva."""
+    module = getattr(block, f"ls{which}", None)
+    if module is not None:
+        return module
+    name = f"gamma_{which}"
+    return nn.Identity() if getattr(block, name, None) is None else Affine(lambda: (getattr(block, name), None))
+
+
+def _timm_projections(attn: nn.Module) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """q, k and v from one joint layer, from three, or from a joint weight with biases for q and v only."""
+    if attn.qkv is None:
+        return lambda y: (attn.q_proj(y), attn.k_proj(y), attn.v_proj(y))
+    if getattr(attn, "q_bias", None) is None:
+        return lambda y: attn.qkv(y).chunk(3, dim=-1)
+
+    def project(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return F.linear(y, attn.qkv.weight, torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])).chunk(3, dim=-1)
+
+    return project

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from surgery.attention import attend
 from surgery.methods import METHODS, Method, get_method
-from surgery.towers import Tower, check_kind
+from surgery.towers import FAMILIES, Tower, check_kind
 from surgery.trace import OnBlock, Trace
 
 if TYPE_CHECKING:
@@ -50,10 +50,15 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
         TypeError: neither a method nor a name.
     """
     method = get_method(method)
+    if not tower.blocks and not method.follows_original:
+        raise ValueError(
+            f"Expected method to be clip for a tower without blocks over all tokens ({FAMILIES[tower.family]}), "
+            f"but got {method}"
+        )
     check_kind(tower, method.attention)
     if not tower.has_residual:
         return replace(method, blocks=1, residual=0.0, mlp=False)
-    if method.blocks > len(tower.blocks):
+    if tower.blocks and method.blocks > len(tower.blocks):
         raise ValueError(
             f"Expected blocks to be from 1 to {len(tower.blocks)} (the depth of this tower), but got {method.blocks}"
         )
@@ -206,7 +211,9 @@ def encode_dense(model: "Model", pixels: Tensor, method: Method | str) -> DenseF
         method: any method, or the name of one of `METHODS`.
     """
     fitted = fit_method(model.tower, method)
-    trace = model.trace(pixels, position_interpolation=fitted.position_interpolation, keep=fitted.blocks)
+    trace = model.trace(
+        pixels, position_interpolation=fitted.position_interpolation, keep=min(fitted.blocks, len(model.tower.blocks))
+    )
     return dense_features(trace, fitted)
 
 

@@ -12,27 +12,27 @@ from PIL import Image
 
 from surgery import Model, load_model
 
-_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-_VIT = {"image_size": 48, "layers": 4, "width": 32, "head_width": 8, "patch_size": 8}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+VIT = {"image_size": 48, "layers": 4, "width": 32, "head_width": 8, "patch_size": 8}
 
 CONFIGS = {
-    "tiny-vit": {"embed_dim": 24, "vision_cfg": _VIT, "text_cfg": _TEXT},
+    "tiny-vit": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT},
     "tiny-vit-scaled": {
         "embed_dim": 24,
-        "vision_cfg": {**_VIT, "ls_init_value": 0.3, "qk_norm": True},
-        "text_cfg": _TEXT,
+        "vision_cfg": {**VIT, "ls_init_value": 0.3, "qk_norm": True},
+        "text_cfg": TEXT,
     },
     "tiny-vit-average": {
         "embed_dim": 24,
-        "vision_cfg": {**_VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
-        "text_cfg": _TEXT,
+        "vision_cfg": {**VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
+        "text_cfg": TEXT,
     },
     "tiny-rn": {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
-        "text_cfg": _TEXT,
+        "text_cfg": TEXT,
     },
-    "tiny-coca": {"embed_dim": 24, "vision_cfg": {**_VIT, "attentional_pool": True}, "text_cfg": _TEXT},
+    "tiny-coca": {"embed_dim": 24, "vision_cfg": {**VIT, "attentional_pool": True}, "text_cfg": TEXT},
 }
 TOWERS = ("tiny-vit", "tiny-vit-scaled", "tiny-vit-average", "tiny-rn", "tiny-map")
 
@@ -59,7 +59,7 @@ def register(name: str) -> None:
 
 def _registered(name: str) -> torch.nn.Module:
     register(name)
-    return _shaken(load_model(name, "random", device="cpu").clip)
+    return shaken(load_model(name, "random", device="cpu").clip)
 
 
 def _tiny_map() -> torch.nn.Module:
@@ -74,10 +74,10 @@ def _tiny_map() -> torch.nn.Module:
     adapter.head = torch.nn.Sequential()
     clip.visual = adapter
     open_clip.model.set_model_preprocess_cfg(clip, {"mean": (0.5,) * 3, "std": (0.5,) * 3, "size": 32})
-    return _shaken(clip)
+    return shaken(clip)
 
 
-def _shaken(clip: torch.nn.Module) -> torch.nn.Module:
+def shaken(clip: torch.nn.Module) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in clip.named_parameters():

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.affinity import KEYS, PARTNERS, QUERIES, Affinity, BestPartners, SameRegionMass
+from analysis.affinity import KEYS, PARTNERS, PATCH_KEYS, QUERIES, Affinity, BestPartners, SameRegionMass
 from analysis.regions import Region
 from dashboard.figures import layers
 from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, kind_title
@@ -23,7 +23,7 @@ KIND_COLOURS = layers.KIND_COLOURS | {
 PARTNER_COLOURS = dict(
     zip(
         PARTNERS,
-        (SERIES_COLOURS[5], SERIES_COLOURS[0], SERIES_COLOURS[1], NEUTRAL, GROUP_COLOURS["CLS"]),
+        (SERIES_COLOURS[5], SERIES_COLOURS[0], SERIES_COLOURS[1], NEUTRAL, GROUP_COLOURS["CLS"], SERIES_COLOURS[4]),
         strict=True,
     )
 )
@@ -35,7 +35,7 @@ class Partner:
     """A token that a patch attends to.
 
     Attributes:
-        patch: row and column; None for the CLS token.
+        patch: row and column; None for CLS and registers.
         weight: share of the patch's attention, in [0, 1].
         who: one of `PARTNERS`; "neither" where there is no region.
     """
@@ -61,15 +61,16 @@ def strongest_partners(
     row = affinity.weights[kind, prefix + patch[0] * columns + patch[1]]  # (tokens,)
     partners = []
     for token in np.argsort(-row, kind="stable")[:count]:
-        where = None if token < prefix else (int(token - prefix) // columns, int(token - prefix) % columns)
+        if token < prefix:
+            partners.append(Partner(None, float(row[token]), "registers" if token or not affinity.has_cls else "cls"))
+            continue
+        where = int(token - prefix) // columns, int(token - prefix) % columns
         partners.append(Partner(where, float(row[token]), partner_group(patch, where, region)))
     return partners
 
 
-def partner_group(patch: tuple[int, int], partner: tuple[int, int] | None, region: Region | None) -> str:
-    """Which of `PARTNERS` a token is for a patch."""
-    if partner is None:
-        return "cls"
+def partner_group(patch: tuple[int, int], partner: tuple[int, int], region: Region | None) -> str:
+    """Which of `PARTNERS` another patch is for a patch."""
     if partner == patch:
         return "itself"
     sides = () if region is None else (region.foreground, region.background)
@@ -94,7 +95,7 @@ def plot_partners(affinity: Affinity, patch: tuple[int, int], region: Region | N
     kinds = affinity.kinds
     shares = affinity.cls_share(patch)
     titles = [
-        f"{kind_title(kind)}" + (f", CLS {100 * share:.2g} %" if affinity.prefix else "")
+        f"{kind_title(kind)}" + (f", CLS {100 * share:.2g} %" if affinity.has_cls else "")
         for kind, share in zip(kinds, shares, strict=True)
     ]
     figure = make_subplots(1, len(kinds), subplot_titles=titles, horizontal_spacing=min(0.06, 0.4 / len(kinds)))
@@ -116,7 +117,9 @@ def plot_partners(affinity: Affinity, patch: tuple[int, int], region: Region | N
 
 
 def _partner_name(partner: Partner) -> str:
-    return "CLS" if partner.patch is None else f"{partner.patch[0]}, {partner.patch[1]}"
+    if partner.patch is None:
+        return "CLS" if partner.who == "cls" else "register"
+    return f"{partner.patch[0]}, {partner.patch[1]}"
 
 
 def _partner_bars(partners: Sequence[Partner]) -> go.Bar:
@@ -149,7 +152,7 @@ def mass_over_blocks(found: SameRegionMass, head: int | None) -> np.ndarray:
     flow = found.flow[:, :, 0]  # (kinds, blocks, heads, 2, 4)
     flow = flow.mean(axis=2) if head is None else flow[:, :, head]
     own = np.stack([flow[..., q, KEYS.index(name)] for q, name in enumerate(QUERIES)], axis=-1)
-    return own / flow[..., 1:].sum(axis=-1)
+    return own / flow[..., PATCH_KEYS].sum(axis=-1)
 
 
 def plot_mass(found: SameRegionMass, layer: int, head: int | None) -> go.Figure:

@@ -129,7 +129,7 @@ def test_flow_equals_a_loop_over_queries_and_keys(trace: Trace) -> None:
                     goes = [sum(row[key] for row in rows for key in range(len(row)) if groups[key] == g) for g in KEYS]
                     expected = np.array(goes) / len(rows)
                     np.testing.assert_allclose(result.flow[k, block, image, head, q], expected, atol=1e-6)
-                    mass = goes[KEYS.index(query)] / sum(goes[1:])
+                    mass = goes[KEYS.index(query)] / sum(goes[1:4])
                     assert result.mass[k, block, image, head, q] == pytest.approx(mass, abs=1e-5)
                     assert result.cls_share[k, block, image, head, q] == pytest.approx(expected[0], abs=1e-6)
 

@@ -1,0 +1,105 @@
+"""The image towers that open_clip writes itself: VisionTransformer, CoCa's with its pooler, and ModifiedResNet."""
+
+import open_clip.transformer as oct
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from torch import Tensor, nn
+
+from surgery.blocks import Block, open_clip_block, unsupported
+from surgery.chain import Affine, Chain
+from surgery.towers.base import Tower
+from surgery.towers.positions import interpolate_positions
+
+
+class VitTower(Tower):
+    """open_clip's VisionTransformer with a CLS token."""
+
+    family = "vit"
+
+    def __init__(self, visual: oct.VisionTransformer) -> None:
+        if visual.pool_type == "none":
+            raise unsupported("a ViT without pooling, or with two attentional poolers")
+        self.visual = visual
+        self.blocks = tuple(open_clip_block(block) for block in visual.transformer.resblocks)
+        self.patch_px = tuple(visual.patch_size)
+        self.native_grid = tuple(visual.grid_size)
+        self.chain = Chain(visual.ln_post, self._projection())
+        self.pooling = "token" if visual.pool_type == "tok" else "patches"
+
+    def _projection(self) -> Affine | None:
+        return None if self.visual.proj is None else Affine(lambda: (self.visual.proj.mT, None))
+
+    def embed(self, pixels: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        v = self.visual
+        x = v.conv1(pixels).flatten(2).mT  # (b, gh * gw, w)
+        cls_token = v.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        positions = v.positional_embedding.to(x.dtype)
+        patch_positions = interpolate_positions(positions[1:], self.native_grid, grid, position_interpolation)
+        return v.ln_pre(torch.cat([cls_token + positions[:1], x + patch_positions], dim=1))
+
+    def pool(self, x: Tensor) -> Tensor:
+        pooled = self.visual._pool(x)[0]
+        return pooled if self.visual.proj is None else pooled @ self.visual.proj
+
+
+class CocaTower(VitTower):
+    """VisionTransformer whose tokens, CLS among them, are gathered by the learned queries of CoCa's pooler.
+
+    The read-out of a token is what the pooler makes of it when nothing else can be attended to: every query then gives
+    its value, so that their number does not matter.
+    """
+
+    family = "coca"
+
+    def __init__(self, visual: oct.VisionTransformer) -> None:
+        super().__init__(visual)
+        pooler, width = visual.attn_pool, visual.attn_pool.attn.embed_dim
+        attn = pooler.attn
+
+        def value() -> tuple[Tensor, Tensor]:
+            joint = attn.in_proj_weight
+            return (attn.v_proj_weight if joint is None else joint[2 * width :]), attn.in_proj_bias[2 * width :]
+
+        self.chain = Chain(pooler.ln_k, Affine(value), attn.out_proj, visual.ln_post, self._projection())
+        self.pooling = "attention"
+
+
+class ResnetTower(Tower):
+    """ModifiedResNet: convolutions embed, the attention pool is the only block, and its output is the feature."""
+
+    family = "resnet"
+    kinds = ("qk", "vv", "identity")
+    has_residual = False
+
+    def __init__(self, visual: ModifiedResNet) -> None:
+        self.visual = visual
+        pool = visual.attnpool
+        self.blocks = (
+            Block(
+                heads=pool.num_heads,
+                ln_1=None,
+                in_proj=lambda y: (pool.q_proj(y), pool.k_proj(y), pool.v_proj(y)),
+                q_norm=nn.Identity(),
+                k_norm=nn.Identity(),
+                out=Chain(pool.c_proj),
+                ln_2=None,
+                mlp=None,
+                ls_2=nn.Identity(),
+            ),
+        )
+        self.patch_px = (32, 32)
+        side = round((len(pool.positional_embedding) - 1) ** 0.5)
+        self.native_grid = (side, side)
+        self.chain = Chain()
+
+    def embed(self, pixels: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        v = self.visual
+        x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels)))))
+        x = x.flatten(2).mT  # (b, gh * gw, w)
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
+        positions = v.attnpool.positional_embedding.to(x.dtype)
+        patch_positions = interpolate_positions(positions[1:], self.native_grid, grid, position_interpolation)
+        return x + torch.cat([positions[:1], patch_positions])
+
+    def pool(self, x: Tensor) -> Tensor:
+        return x[:, 0]
