@@ -23,7 +23,7 @@ FOOTNOTE = (
 )
 
 PIPE_WIDTH = 160
-FAMILIES = {"vit": "ViT", "resnet": "ResNet", "map": "SigLIP", "": "–"}
+REFUSED = "–"
 
 
 def show_models(
@@ -32,6 +32,9 @@ def show_models(
     ] = "",
     all_: Annotated[
         bool, typer.Option("--all", help="Also those that cannot be operated on, with the reason.")
+    ] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Count architectures and weights by kind of tower instead.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -44,23 +47,63 @@ def show_models(
       clip-theatre models siglip
 
       clip-theatre models --all --json
+
+      clip-theatre models --summary
     """
     with bar("Reading the catalog"):
         from surgery.catalog import list_models
 
-        found = [info for info in list_models() if (all_ or info.supported) and _matches(info, filter_)]
+        found = [info for info in list_models() if (all_ or summary or info.supported) and _matches(info, filter_)]
     if not found:
         more = "" if all_ else " that can be operated on; --all also shows the others"
         raise ValueError(f"Expected FILTER to be part of a name or tag, but got {filter_!r}, which is in none{more}")
+    if summary:
+        _show_summary(found, as_json)
+        return
     if as_json:
         typer.echo(json.dumps([asdict(info) for info in found], indent=2))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
+    console = _console()
     console.print(_table(found))
     if any(_needs_text_packages(info) for info in found):
         console.print(f"\n{FOOTNOTE}", style="yellow", markup=False)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def _show_summary(found: "list[ModelInfo]", as_json: bool) -> None:
+    """Counts of open_clip's own architectures by kind of tower: those with blocks, with a last layer only, refused."""
+    from surgery.catalog import TOY, count_families
+    from surgery.towers import FAMILIES
+
+    models = [info for info in found if info.name != TOY]
+    rows = count_families(models)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("tower", no_wrap=True)
+    for title in ("architectures", "weights"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("for example", overflow="fold")
+    for row in rows:
+        title, names = FAMILIES.get(row.family, "refused"), ", ".join(_spread(row.names))
+        table.add_row(title, str(row.architectures), str(row.tags), f"{names}: {row.reason}" if row.reason else names)
+    console = _console()
+    console.print(table)
+    operable = [info for info in models if info.has_blocks]
+    console.print(
+        f"\nWith blocks to operate on: {len(operable)} of {len(models)} architectures, "
+        f"{sum(len(info.tags) for info in operable)} of {sum(len(info.tags) for info in models)} pretrained weights."
+    )
+
+
+def _spread(names: tuple[str, ...], count: int = 4) -> list[str]:
+    """A few names from all over a list."""
+    return list(dict.fromkeys(names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)))
 
 
 def _matches(info: "ModelInfo", wanted: str) -> bool:
@@ -68,6 +111,8 @@ def _matches(info: "ModelInfo", wanted: str) -> bool:
 
 
 def _table(found: "list[ModelInfo]") -> Table:
+    from surgery.towers import FAMILIES
+
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("name", no_wrap=True)
     table.add_column("tower")
@@ -77,7 +122,7 @@ def _table(found: "list[ModelInfo]") -> Table:
     for info in found:
         parameters = "–" if info.parameters is None else f"{info.parameters / 1e6:.1f} M"
         patch = "–" if info.patch_px is None else f"{info.patch_px} px"
-        family = FAMILIES[info.family]
+        family = FAMILIES.get(info.family, REFUSED)
         table.add_row(info.name, family, parameters, patch, f"{info.image_size} px", _weights(info))
     return table
 
@@ -95,7 +140,7 @@ def _weights(info: "ModelInfo") -> Text:
     if _needs_text_packages(info):
         text.append(f" {TEXT_PACKAGES}", style="yellow")
     elif info.reason:
-        text.append(f"{'; ' if info.tags else ''}{info.reason}", style="yellow")
+        text.append(f"{'; ' if text else ''}{info.reason}", style="yellow")
     return text
 
 

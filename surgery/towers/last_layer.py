@@ -9,6 +9,8 @@ from surgery.chain import RowNorm
 from surgery.towers.base import Tower
 from surgery.towers.timm_vit import head_chain
 
+_LACKS = {"VisionTransformerRelPos": ", whose attention scores have a bias by relative position"}
+
 
 class LastLayerTower(Tower):
     """The last feature map as tokens: no blocks, so no method but "clip", the read-out of every place as if alone.
@@ -27,7 +29,7 @@ class LastLayerTower(Tower):
         trunk = visual.trunk
         head = getattr(trunk, "head", None)
         if not isinstance(head, ClassifierHead | NormMlpClassifierHead):
-            raise unsupported(f"a timm trunk of type {type(trunk).__name__}")
+            raise unsupported(f"a timm trunk of type {type(trunk).__name__}{_LACKS.get(type(trunk).__name__, '')}")
         if head.global_pool.is_identity() or not isinstance(getattr(head, "pre_logits", None), nn.Identity | None):
             raise unsupported(f"a timm trunk of type {type(trunk).__name__} without pooling or with a hidden layer")
         self.visual, self.trunk = visual, trunk

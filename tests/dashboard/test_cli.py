@@ -28,8 +28,17 @@ def test_models_lists_what_can_be_loaded():
 
 
 def test_models_all_gives_reasons():
-    table = run("models", "convnext", "--all").stdout
-    assert "convnext_base" in table and "timm trunk convnext_base" in table and "ViT-B-16" not in table
+    table = run("models", "vit_relpos", "--all").stdout
+    assert "vit_relpos_medium" in table and "bias by relative position" in table and "ViT-B-16" not in table
+    assert "a map of its last layer, no surgery" in run("models", "convnext_base").stdout
+
+
+def test_models_summary_counts_kinds_of_towers():
+    table = run("models", "--summary").stdout
+    assert "of 144 architectures" in table and "of 196 pretrained weights" in table
+    assert "vit_relpos_medium_patch16_cls_224: a timm trunk" in table
+    found = json.loads(run("models", "--summary", "--json").stdout)
+    assert sum(row["architectures"] for row in found) == 144 and sum(row["tags"] for row in found) == 196
 
 
 def test_models_filter_looks_at_tags_too_and_json_is_json():
@@ -40,11 +49,7 @@ def test_models_filter_looks_at_tags_too_and_json_is_json():
 
 def test_models_names_the_packages_of_texts_once(monkeypatch):
     monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda package: None)
-    catalog._shape_of.cache_clear()
-    try:
-        table, other = run("models", "SigLIP").stdout, run("models", "B-16-plus").stdout
-    finally:
-        catalog._shape_of.cache_clear()
+    table, other = run("models", "SigLIP").stdout, run("models", "B-16-plus").stdout
     assert table.count("transformers") == 1 and '-e ".[siglip]"' in table
     assert all(line.endswith("webli *") for line in map(str.rstrip, table.splitlines()) if line.startswith("ViT"))
     assert "transformers" not in other
