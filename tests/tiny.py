@@ -32,7 +32,6 @@ CONFIGS = {
         "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
         "text_cfg": TEXT,
     },
-    "tiny-coca": {"embed_dim": 24, "vision_cfg": {**VIT, "attentional_pool": True}, "text_cfg": TEXT},
 }
 TOWERS = ("tiny-vit", "tiny-vit-scaled", "tiny-vit-average", "tiny-rn", "tiny-map")
 

@@ -24,12 +24,12 @@ from tests.dashboard.command import error_of, run
 def test_models_lists_what_can_be_loaded():
     table = run("models").stdout
     assert "toy" in table and "ViT-B-16-SigLIP" in table and "149.6 M" in table
-    assert "convnext_base" not in table
+    assert "vit_relpos_medium_patch16_cls_224" not in table
 
 
 def test_models_all_gives_reasons():
     table = run("models", "vit_relpos", "--all").stdout
-    assert "vit_relpos_medium" in table and "bias by relative position" in table and "ViT-B-16" not in table
+    assert "vit_relpos_medium" in table and "VisionTransformerRelPos" in table and "ViT-B-16" not in table
     assert "a map of its last layer, no surgery" in run("models", "convnext_base").stdout
 
 
