@@ -93,11 +93,18 @@ class ResnetTower(Tower):
         self.chain = Chain()
 
     def embed(self, pixels: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        return self.tokens(self.convolve(pixels), grid, position_interpolation)
+
+    def convolve(self, pixels: Tensor) -> Tensor:
+        """The last feature map (b, w, gh, gw)."""
         v = self.visual
-        x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels)))))
-        x = x.flatten(2).mT  # (b, gh * gw, w)
+        return v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels)))))
+
+    def tokens(self, maps: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        """Mean token and patches (b, 1 + gh * gw, w) from the last feature map."""
+        x = maps.flatten(2).mT  # (b, gh * gw, w)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
-        positions = v.attnpool.positional_embedding.to(x.dtype)
+        positions = self.visual.attnpool.positional_embedding.to(x.dtype)
         patch_positions = interpolate_positions(positions[1:], self.native_grid, grid, position_interpolation)
         return x + torch.cat([positions[:1], patch_positions])
 

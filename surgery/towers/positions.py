@@ -23,8 +23,8 @@ def interpolate_positions(positions: Tensor, native: tuple[int, int], grid: tupl
         positions: (native rows * columns, w).
         native: rows and columns it was trained for.
         grid: rows and columns wanted.
-        mode: "bicubic" (CLIP, DINO's scale factor with its offset of 0.1), "bilinear" (CLIP Surgery) or
-            "bicubic_antialias" (GEM).
+        mode: "bicubic" (CLIP, DINO's scale factor with its offset of 0.1), "bilinear" (CLIP Surgery),
+            "bicubic_antialias" (GEM, LeGrad) or "bicubic_size" (Grad-ECLIP).
 
     Returns:
         (rows * columns, w); the input itself at the native grid.
@@ -42,6 +42,8 @@ def interpolate_positions(positions: Tensor, native: tuple[int, int], grid: tupl
         image = F.interpolate(image, size=grid, mode="bilinear")
     elif mode == "bicubic_antialias":
         image = F.interpolate(image, size=grid, mode="bicubic", antialias=True)
+    elif mode == "bicubic_size":
+        image = F.interpolate(image, size=grid, mode="bicubic")
     else:
         scale = tuple((side + 0.1) / own for side, own in zip(grid, native, strict=True))
         image = F.interpolate(image, scale_factor=scale, mode="bicubic")
