@@ -224,7 +224,7 @@ def _original_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -
     trace = walk.trace
     first = trace.depth if method.follows_original else trace.depth - method.blocks
     factor = 1.0 if method.follows_original else float(method.residual) ** method.blocks
-    if factor == 0 or not trace.tower.has_residual:
+    if factor == 0 or (trace.depth and not trace.tower.has_residual):
         return []
     rows: list[Row] = [(Component("embedding"), readout(trace.stream(0)))]
     for index in range(first):
@@ -237,7 +237,7 @@ def _original_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -
 def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
     """Terms of the blocks that the method walks again."""
     trace = walk.trace
-    if method.follows_original and trace.tower.has_residual:
+    if method.follows_original:
         return []
     rows: list[Row] = []
     for step in walk.steps(method):

@@ -31,6 +31,7 @@ class Block:
         ln_1: norm before attention, identity where a block norms its outputs; None in the attention pool of a ResNet.
         in_proj: (b, n, w) -> q, k and v, each (b, n, heads * head width).
         q_norm, k_norm: norms of q and k per head, identity in CLIP.
+        out_proj: linear map of the concatenated heads.
         out: from the concatenated heads to the residual stream: the output projection, with an inner norm before it
             (EVA-02), a norm or a layer scale after it where the model has them.
         ln_2, mlp: None in the attention pool of a ResNet.
@@ -44,6 +45,7 @@ class Block:
     in_proj: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
     q_norm: nn.Module
     k_norm: nn.Module
+    out_proj: nn.Linear
     out: Chain
     ln_2: nn.Module | None
     mlp: nn.Module | None
@@ -117,6 +119,7 @@ def open_clip_block(block: nn.Module) -> Block:
         in_proj=lambda y: F.linear(y, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1),
         q_norm=getattr(attn, "ln_q", nn.Identity()),
         k_norm=getattr(attn, "ln_k", nn.Identity()),
+        out_proj=attn.out_proj,
         out=_chain(getattr(attn, "ln_inner", None), attn.out_proj, getattr(block, "ln_attn", None), block.ls_1),
         ln_2=block.ln_2,
         mlp=block.mlp,
@@ -147,6 +150,7 @@ def timm_block(block: nn.Module, rotate: Rotate | None = None) -> Block:
         in_proj=_timm_projections(attn),
         q_norm=attn.q_norm,
         k_norm=attn.k_norm,
+        out_proj=attn.proj,
         out=_chain(attn.norm, attn.proj, after_1),
         ln_2=before_2,
         mlp=block.mlp,

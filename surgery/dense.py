@@ -50,17 +50,23 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
         TypeError: neither a method nor a name.
     """
     method = get_method(method)
-    if not tower.blocks and not method.follows_original:
-        raise ValueError(
-            f"Expected method to be clip for a tower without blocks over all tokens ({FAMILIES[tower.family]}), "
-            f"but got {method}"
-        )
+    if not tower.blocks:
+        return _fit_to_last_layer(tower, method)
     check_kind(tower, method.attention)
     if not tower.has_residual:
         return replace(method, blocks=1, residual=0.0, mlp=False)
-    if tower.blocks and method.blocks > len(tower.blocks):
+    if method.blocks > len(tower.blocks):
         raise ValueError(
             f"Expected blocks to be from 1 to {len(tower.blocks)} (the depth of this tower), but got {method.blocks}"
+        )
+    return method
+
+
+def _fit_to_last_layer(tower: Tower, method: Method) -> Method:
+    if not method.follows_original:
+        raise ValueError(
+            f"Expected method to be clip for a tower without blocks over all tokens ({FAMILIES[tower.family]}), "
+            f"but got {method}"
         )
     return method
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from surgery.attention import Projections
 from surgery.blocks import Block
 from surgery.text_tower import TextTower, open_clip_blocks
-from surgery.towers import MapTower, Tower, VitTower
+from surgery.towers import Reading, Tower
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,45 +113,13 @@ def as_one_head(p: Projections) -> Projections:
     return replace(p, q=q, k=k, v=v, scale=v.shape[-1] ** -0.5)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The attention by which the token that stands for the whole gathers the others: nothing after it mixes tokens.
-
-    Attributes:
-        q: (b, heads, d) of that token.
-        k, v: (b, heads, n, d) of the tokens that it sees.
-        scale: factor of the scores.
-        finish: (b, heads, d) attention output -> (b, D) the model's own feature, not normalised.
-        own: index of the token itself among the n; None where it is no token (a learned query).
-        prefix: tokens before the patches among the n.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    scale: float
-    finish: Callable[[Tensor], Tensor]
-    own: int | None
-    prefix: int
-
-    def pattern(self) -> Tensor:
-        """(b, heads, n) weights, rows summing to 1."""
-        return (torch.einsum("bhd,bhnd->bhn", self.q, self.k) * self.scale).softmax(dim=-1)
-
-    def one_head(self) -> "Reading":
-        """The same with all heads as one of the whole width; its feature is then not the model's own."""
-        q = self.q.flatten(1)[:, None]
-        k, v = (z.transpose(1, 2).flatten(2)[:, None] for z in (self.k, self.v))
-        return replace(self, q=q, k=k, v=v, scale=q.shape[-1] ** -0.5)
-
-
 def pools_one_token(tower: Tower) -> bool:
     """Whether the image feature is read from CLS (or the ResNet's mean token) alone."""
-    return not isinstance(tower, MapTower) and not (isinstance(tower, VitTower) and tower.visual.pool_type != "tok")
+    return tower.pooling == "token"
 
 
 def image_reading(tower: Tower, streams: Sequence[Tensor], grid: tuple[int, int]) -> Reading:
-    """How the image feature gathers the patches: by the last block's CLS row, or by the query of a MAP head.
+    """How the image feature gathers the patches: by the last block's CLS row, or by the query of an attention pool.
 
     Args:
         tower: of the model.
@@ -161,8 +129,8 @@ def image_reading(tower: Tower, streams: Sequence[Tensor], grid: tuple[int, int]
     Raises:
         ValueError: the feature is an average over patches, so that no one token gathers them.
     """
-    if isinstance(tower, MapTower):
-        return _map_head_reading(tower, streams[-1])
+    if tower.pooling == "attention":
+        return tower.reading(streams[-1])
     if not pools_one_token(tower):
         raise ValueError(
             "Expected a tower whose image feature is read from CLS or from an attention pool, "
@@ -192,20 +160,6 @@ def _finish_block(block: Block, x: Tensor | None) -> Callable[[Tensor], Tensor]:
         return u if block.mlp is None else u + block.mlp_out(u)
 
     return finish
-
-
-def _map_head_reading(tower: MapTower, x: Tensor) -> Reading:
-    """The learned query of a MAP head over the last tokens x (b, n, w)."""
-    head = tower.map_head
-    shape = (head.num_heads, head.head_dim)
-    q = head.q_norm(head.q(head.latent)[:, 0].unflatten(-1, shape).unsqueeze(2))[:, :, 0]  # (1, heads, d)
-    k, v = (z.unflatten(-1, shape).transpose(1, 2) for z in head.kv(tower.norm(x)).chunk(2, dim=-1))
-
-    def finish(out: Tensor) -> Tensor:
-        feature = head.proj(out.flatten(1))
-        return feature if head.mlp is None else feature + head.mlp(head.norm(feature))
-
-    return Reading(q.expand(len(x), -1, -1), head.k_norm(k), v, head.scale, finish, None, 0)
 
 
 def gradients_of_each(values: Tensor, inputs: Sequence[Tensor], *, retain: bool = False) -> list[Tensor]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from analysis.explainers.explanation import LOGIT_SCALE, ImagePass
-from analysis.explainers.rollout import first_row
+from analysis.explainers.rollout import first_row, over_all_tokens
 from surgery.graph import Blocks, Reading, cosines, gradients_of_each
 
 
@@ -51,8 +51,10 @@ def _image_row(run: ImagePass, targets: Tensor) -> Tensor:
     tower = run.model.tower
     last = run.streams[-1].clone().requires_grad_()
     (cotangents,) = gradients_of_each(LOGIT_SCALE * cosines(tower.pool(last), targets), [last])  # (t, 1, n, w)
-    has_own_attention = tower.prefix == 0
-    row = read_row(run.reading(), targets)[:, 0] if has_own_attention else first_row(run).expand(len(targets), -1)
+    if tower.pooling == "attention":
+        row = over_all_tokens(run, read_row(run.reading(), targets)[:, 0])
+    else:
+        row = first_row(run).expand(len(targets), -1)
     return walk_back(run.blocks, run.streams, cotangents, row)
 
 

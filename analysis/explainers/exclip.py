@@ -77,7 +77,7 @@ def _reference_image(run: ImagePass) -> Tensor:
 
 
 def _entry(model: Model, streams: list[Tensor]) -> Tensor:
-    return streams[-2] if model.tower.prefix else streams[-1]
+    return streams[-1] if model.tower.pooling == "attention" else streams[-2]
 
 
 def _image_side(run: ImagePass, reference: Tensor, q: Tensor) -> Tensor:

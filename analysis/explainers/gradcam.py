@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.explainers.explanation import ImagePass
 from surgery.graph import cosines, gradients_of_each, pools_one_token
-from surgery.towers import ResnetTower, Tower
+from surgery.towers import LastLayerTower, ResnetTower, Tower
 
 CONVOLUTION = "layer4"
 
@@ -40,9 +40,9 @@ def gradcam(run: ImagePass, *, layer: str | None = None) -> Tensor:
 def gradcam_raw(run: ImagePass, *, layer: str | None = None) -> Tensor:
     """The same before the ReLU."""
     tower = run.model.tower
-    if isinstance(tower, ResnetTower):
+    if isinstance(tower, ResnetTower | LastLayerTower):
         if layer not in (None, CONVOLUTION):
-            raise ValueError(f"Expected layer to be {CONVOLUTION} for a ResNet, but got {layer!r}")
+            raise ValueError(f"Expected layer to be {CONVOLUTION} for a convolutional tower, but got {layer!r}")
         return _convolution(run, tower)
     kind, index = parse_layer(tower, layer)
     watched, feature = _cut(run, kind, index)
@@ -97,10 +97,12 @@ def _cut(run: ImagePass, kind: str, index: int) -> tuple[Tensor, Tensor]:
     return watched, run.model.tower.pool(x)
 
 
-def _convolution(run: ImagePass, tower: ResnetTower) -> Tensor:
+def _convolution(run: ImagePass, tower: ResnetTower | LastLayerTower) -> Tensor:
     with torch.no_grad():
         maps = tower.convolve(run.pixels)
     maps = maps.requires_grad_()  # (b, w, gh, gw)
     x = tower.tokens(maps, run.grid, run.position_interpolation)
-    (gradient,) = gradients_of_each(cosines(tower.pool(run.blocks.run(0, x).output), run.text), [maps])
+    for index in range(len(run.blocks.blocks)):
+        x = run.blocks.run(index, x).output
+    (gradient,) = gradients_of_each(cosines(tower.pool(x), run.text), [maps])
     return torch.einsum("tbc,bchw->tbhw", gradient.mean(dim=(-2, -1)), maps.detach()).movedim(0, -1)

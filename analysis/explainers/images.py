@@ -30,8 +30,8 @@ class Explainer:
         unit: what its numbers are.
         compute: pass -> (b, gh, gw, t).
         signed: whether negative values have a meaning.
-        need: "any" tower, one whose feature gathers patches by "one attention" (CLS, attention pool, MAP head), is
-            read from "one token" (CLS, mean token), or has "residual" blocks.
+        need: "any" tower, one with "blocks", whose feature gathers patches by "one attention" (CLS, attention pool, MAP
+            head), is read from "one token" (CLS, mean token), or has "residual" blocks.
         position_interpolation: how its authors bring the position embedding to another grid.
     """
 
@@ -45,8 +45,8 @@ class Explainer:
 
 EXPLAINERS: dict[str, Explainer] = {
     "chefer": Explainer("Chefer et al., last block", "relevance of attention", chefer, need="one attention"),
-    "chefer_all": Explainer("Chefer et al., all blocks", "relevance of attention", chefer_all),
-    "rollout": Explainer("Attention rollout", "share of attention", rollout),
+    "chefer_all": Explainer("Chefer et al., all blocks", "relevance of attention", chefer_all, need="blocks"),
+    "rollout": Explainer("Attention rollout", "share of attention", rollout, need="blocks"),
     "grad_eclip": Explainer(
         "Grad-ECLIP", "gradient times value", grad_eclip, need="one attention", position_interpolation="bicubic_size"
     ),
@@ -85,9 +85,10 @@ EXPLAINERS: dict[str, Explainer] = {
 
 NEEDS: dict[str, tuple[str, Callable[[Tower], bool]]] = {
     "any": ("any tower", lambda tower: True),
+    "blocks": ("a tower with attention over all tokens", lambda tower: bool(tower.blocks)),
     "one attention": (
         "a tower whose image feature is gathered by one attention (CLS, attention pool or MAP head)",
-        lambda tower: tower.prefix == 0 or pools_one_token(tower),
+        lambda tower: tower.pooling in ("token", "attention") and bool(tower.blocks),
     ),
     "one token": ("a tower that is read from a token among the others (CLS or mean token)", pools_one_token),
     "residual": ("a tower of residual blocks", lambda tower: tower.has_residual),

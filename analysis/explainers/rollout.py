@@ -9,6 +9,7 @@ code of Chefer et al. 2021.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.explainers.explanation import ImagePass
@@ -34,8 +35,13 @@ def first_row(run: ImagePass) -> Tensor:
     row = x.new_zeros(x.shape[:2])
     if pools_one_token(tower):
         row[:, 0] = 1
-    elif tower.prefix:
-        row[:, tower.prefix :] = 1 / (x.shape[1] - tower.prefix)
+    elif tower.pooling == "attention":
+        row = over_all_tokens(run, run.reading().pattern().mean(dim=1))
     else:
-        row = run.reading().pattern().mean(dim=1)
+        row[:, tower.prefix :] = 1 / (x.shape[1] - tower.prefix)
     return row
+
+
+def over_all_tokens(run: ImagePass, row: Tensor) -> Tensor:
+    """A row (n, tokens) of an attention pool, with zeros for CLS and registers where the pool does not see them."""
+    return F.pad(row, (run.streams[-1].shape[1] - row.shape[1], 0))

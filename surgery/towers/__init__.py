@@ -16,7 +16,7 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 
 from surgery.blocks import unsupported, unwrap
-from surgery.towers.base import Tower, check_kind
+from surgery.towers.base import Reading, Tower, check_kind
 from surgery.towers.last_layer import LastLayerTower
 from surgery.towers.openai import CocaTower, ResnetTower, VitTower
 from surgery.towers.positions import interpolate_positions
@@ -27,6 +27,7 @@ __all__ = [
     "CocaTower",
     "LastLayerTower",
     "MapTower",
+    "Reading",
     "ResnetTower",
     "TimmTower",
     "Tower",

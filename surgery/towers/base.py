@@ -1,11 +1,46 @@
 """What a tower is: tokens in, blocks, a read-out per token and the model's own pooling."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from surgery.blocks import Block
 from surgery.chain import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The attention by which the token that stands for the whole gathers the others: nothing after it mixes tokens.
+
+    Attributes:
+        q: (b, heads, d) of that token.
+        k, v: (b, heads, n, d) of the tokens that it sees.
+        scale: factor of the scores.
+        finish: (b, heads, d) attention output -> (b, D) the model's own feature, not normalised.
+        own: index of the token itself among the n; None where it is no token (a learned query).
+        prefix: tokens before the patches among the n.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    scale: float
+    finish: Callable[[Tensor], Tensor]
+    own: int | None
+    prefix: int
+
+    def pattern(self) -> Tensor:
+        """(b, heads, n) weights, rows summing to 1."""
+        return (torch.einsum("bhd,bhnd->bhn", self.q, self.k) * self.scale).softmax(dim=-1)
+
+    def one_head(self) -> "Reading":
+        """The same with all heads as one of the whole width; its feature is then not the model's own."""
+        q = self.q.flatten(1)[:, None]
+        k, v = (z.transpose(1, 2).flatten(2)[:, None] for z in (self.k, self.v))
+        return replace(self, q=q, k=k, v=v, scale=q.shape[-1] ** -0.5)
 
 
 class Tower(ABC):
@@ -52,6 +87,14 @@ class Tower(ABC):
     @abstractmethod
     def pool(self, x: Tensor) -> Tensor:
         """The model's own image feature (b, d), not normalised, from the last tokens x_L."""
+
+    def reading(self, x: Tensor) -> Reading:
+        """How the attention pool of a tower whose `pooling` is "attention" reads the last tokens x (b, tokens, w).
+
+        Raises:
+            ValueError: the tower gathers its tokens in another way, or by more than one query.
+        """
+        raise ValueError(f"Expected a tower with an attention pool, but got one that pools by {self.pooling!r}")
 
     def readout(self, x: Tensor) -> Tensor:
         """Per-token features R(x): (b, n, w) -> (b, n, d), not normalised: what the model makes of a token alone."""

@@ -24,6 +24,7 @@ class LastLayerTower(Tower):
     blocks = ()
     has_cls = False
     pooling = "patches"
+    has_residual = False
 
     def __init__(self, visual: TimmModel) -> None:
         trunk = visual.trunk
@@ -43,8 +44,16 @@ class LastLayerTower(Tower):
         self.chain, self.is_affine = head_chain(visual.head, norm, head.fc)
 
     def embed(self, pixels: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        return self.tokens(self.convolve(pixels), grid, position_interpolation)
+
+    def convolve(self, pixels: Tensor) -> Tensor:
+        """The last feature map (b, w, gh, gw)."""
         x = self.trunk.forward_features(pixels)
-        return x.flatten(1, 2) if self._channels_last else x.flatten(2).mT  # (b, gh * gw, w)
+        return x.movedim(-1, 1) if self._channels_last else x
+
+    def tokens(self, maps: Tensor, grid: tuple[int, int], position_interpolation: str) -> Tensor:
+        """The places of the last feature map (b, gh * gw, w)."""
+        return maps.flatten(2).mT
 
     def readout(self, x: Tensor) -> Tensor:
         """The network's own head on maps of one place each."""

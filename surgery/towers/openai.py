@@ -2,12 +2,13 @@
 
 import open_clip.transformer as oct
 import torch
+import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
 from surgery.blocks import Block, open_clip_block, unsupported
 from surgery.chain import Affine, Chain
-from surgery.towers.base import Tower
+from surgery.towers.base import Reading, Tower
 from surgery.towers.positions import interpolate_positions
 
 
@@ -53,15 +54,31 @@ class CocaTower(VitTower):
 
     def __init__(self, visual: oct.VisionTransformer) -> None:
         super().__init__(visual)
-        pooler, width = visual.attn_pool, visual.attn_pool.attn.embed_dim
-        attn = pooler.attn
-
-        def value() -> tuple[Tensor, Tensor]:
-            joint = attn.in_proj_weight
-            return (attn.v_proj_weight if joint is None else joint[2 * width :]), attn.in_proj_bias[2 * width :]
-
-        self.chain = Chain(pooler.ln_k, Affine(value), attn.out_proj, visual.ln_post, self._projection())
+        pooler = visual.attn_pool
+        value = Affine(lambda: self._projections()[2])
+        self._behind = Chain(pooler.attn.out_proj, visual.ln_post, self._projection())
+        self.chain = Chain(pooler.ln_k, value, *self._behind.steps)
         self.pooling = "attention"
+
+    def _projections(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias of q, k and v."""
+        attn = self.visual.attn_pool.attn
+        joint, biases = attn.in_proj_weight, attn.in_proj_bias.chunk(3)
+        apart = (attn.q_proj_weight, attn.k_proj_weight, attn.v_proj_weight)
+        return list(zip(apart if joint is None else joint.chunk(3), biases, strict=True))
+
+    def reading(self, x: Tensor) -> Reading:
+        pooler, heads = self.visual.attn_pool, self.visual.attn_pool.attn.num_heads
+        if self.visual.pool_type != "tok":
+            raise ValueError("Expected a pooler whose first query stands for the image, but got a mean over queries")
+        y = pooler.ln_k(x)
+        query = pooler.ln_q(pooler.query[None, :1]).expand(len(x), -1, -1)
+        q, k, v = (
+            F.linear(z, *parts).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for z, parts in zip((query, y, y), self._projections(), strict=True)
+        )
+        finish = lambda out: self._behind(out.flatten(1))  # noqa: E731
+        return Reading(q[:, :, 0], k, v, v.shape[-1] ** -0.5, finish, None, self.prefix)
 
 
 class ResnetTower(Tower):
@@ -81,6 +98,7 @@ class ResnetTower(Tower):
                 in_proj=lambda y: (pool.q_proj(y), pool.k_proj(y), pool.v_proj(y)),
                 q_norm=nn.Identity(),
                 k_norm=nn.Identity(),
+                out_proj=pool.c_proj,
                 out=Chain(pool.c_proj),
                 ln_2=None,
                 mlp=None,

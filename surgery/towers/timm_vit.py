@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from surgery.blocks import timm_block, unsupported
 from surgery.chain import Affine, Chain
-from surgery.towers.base import Tower
+from surgery.towers.base import Reading, Tower
 from surgery.towers.positions import interpolate_positions, rotations
 
 TRUNKS = (VisionTransformer, Eva, NaFlexVit)
@@ -143,10 +143,26 @@ class MapTower(TimmTower):
         return kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1]
 
     def readout(self, x: Tensor) -> Tensor:
-        pool, features = self.map_head, self._attended(x)
+        return self._finish(self._attended(x))
+
+    def _finish(self, features: Tensor) -> Tensor:
+        """From the output projection of the attention pool to the feature."""
+        pool = self.map_head
         if pool.mlp is not None:
             features = features + pool.mlp(pool.norm(features))
         return self.visual.head(self.trunk.head(features))
+
+    def reading(self, x: Tensor) -> Reading:
+        pool = self.map_head
+        if pool.latent_len != 1:
+            raise ValueError(f"Expected an attention pool with one query, but got {pool.latent_len}")
+        seen = self.prefix if getattr(self.trunk, "pool_include_prefix", True) else 0  # Eva's sees every token
+        shape = (pool.num_heads, pool.head_dim)
+        q = pool.q_norm(pool.q(pool.latent)[:, 0].unflatten(-1, shape).unsqueeze(2))[:, :, 0]  # (1, heads, d)
+        k, v = pool.kv(self.trunk.norm(x[:, self.prefix - seen :])).chunk(2, dim=-1)
+        k, v = (z.unflatten(-1, shape).transpose(1, 2) for z in (k, v))  # (b, heads, n, d)
+        finish = lambda out: self._finish(pool.proj(out.flatten(1)))  # noqa: E731
+        return Reading(q.expand(len(x), -1, -1), pool.k_norm(k), v, pool.scale, finish, None, seen)
 
 
 def _family(trunk: nn.Module) -> str:

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from analysis.decomposition import Component, decompose
+from analysis.explainers import explain, usable_explainers
 from analysis.interventions import ablate
 from surgery import METHODS, Method, dense_features, encode_dense, similarity, usable_methods
+from surgery.graph import image_reading
 from tests.tiny import picture
 from tests.towers import FIXED_SIZE, LAST_LAYER, OWN, TOWERS, WITH_BLOCKS, tower_model
 
@@ -127,6 +129,37 @@ def test_patches_of_a_last_layer_are_what_the_network_averages(name):
     torch.testing.assert_close(feats.patches, expected, atol=1e-10, rtol=0)
     if name in ("mobileclip-s", "swin"):
         torch.testing.assert_close(feats.patches.mean(dim=(1, 2)), feats.cls, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("name", WITH_BLOCKS)
+def test_the_reading_of_the_feature_ends_at_the_feature(name):
+    """CLS, the mean token or the query of an attention pool: its pattern over what it sees, finished by the model."""
+    model = tower_model(name)
+    pixels, tower = pixels_of(model), model.tower
+    trace = model.trace(pixels)
+    streams = [trace.stream(index) for index in range(trace.depth + 1)]
+    if tower.pooling == "patches":
+        with pytest.raises(ValueError, match="but got one that averages its patches"):
+            image_reading(tower, streams, trace.grid)
+        return
+    reading = image_reading(tower, streams, trace.grid)
+    feature = reading.finish(torch.einsum("bhn,bhnd->bhd", reading.pattern(), reading.v))
+    torch.testing.assert_close(feature.reshape(2, -1), own_feature(model, pixels), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["coca", "eva02", "pe", "vitamin", "timm-registers", "convnext"])
+def test_explainers_follow(name):
+    """Every explainer with a meaning gives a map over the patches; Grad-CAM and integrated gradients always do."""
+    model = tower_model(name)
+    pixels = pixels_of(model)[:1]
+    text = torch.randn(2, own_feature(model, pixels).shape[1], generator=torch.Generator().manual_seed(3))
+    names = usable_explainers(model.tower)
+    assert {"gradcam", "integrated_gradients"} <= set(names) and ("chefer" in names) == (
+        model.tower.pooling != "patches"
+    )
+    for explainer in names:
+        found = explain(model, pixels, text.double(), explainer).patches
+        assert found.shape == (1, *model.tower.native_grid, 2) and bool(torch.as_tensor(found).isfinite().all())
 
 
 @pytest.mark.parametrize("name", LAST_LAYER)
