@@ -167,5 +167,7 @@ def tower_model(name: str) -> Model:
     architecture = f"tower-{name}"
     CONFIGS[architecture] = configuration(name)
     register(architecture)
-    clip = shaken(load_model(architecture, "random", device="cpu").clip)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = shaken(load_model(architecture, "random", device="cpu").clip)
     return Model(architecture, None, clip.double(), torch.device("cpu"))
