@@ -59,7 +59,7 @@ def pattern_of(trace: Trace, block: int, kind: str, image: int) -> np.ndarray:
 def group_of(trace: Trace, region: Region, token: int) -> str:
     """Which of KEYS a token is."""
     if token < trace.tower.prefix:
-        return "cls"
+        return "cls" if token < trace.tower.prefix - trace.tower.registers else "registers"
     row, column = divmod(token - trace.tower.prefix, trace.grid[1])
     return (
         "foreground"
@@ -95,7 +95,9 @@ def test_map_and_cls_share_of_a_query_are_its_row(trace: Trace) -> None:
     row = affinity.weights[:, prefix + trace.grid[1] + 2]
     np.testing.assert_array_equal(affinity.maps((1, 2)).reshape(2, -1), row[:, prefix:])
     np.testing.assert_array_equal(affinity.cls_share((1, 2)), row[:, 0] if prefix else [0, 0])
-    np.testing.assert_allclose(affinity.maps((1, 2)).sum(axis=(1, 2)) + affinity.cls_share((1, 2)), 1, atol=1e-6)
+    before = affinity.cls_share((1, 2)) + affinity.register_share((1, 2))
+    np.testing.assert_allclose(affinity.maps((1, 2)).sum(axis=(1, 2)) + before, 1, atol=1e-6)
+    assert (affinity.register_share((1, 2)) > 0).all() == bool(trace.tower.registers)
     np.testing.assert_array_equal(attention_map(trace, 0, "vv", (1, 2)), affinity.maps((1, 2))[1])
 
 

@@ -63,7 +63,7 @@ def test_streams_that_a_tower_lacks_are_absent() -> None:
 def test_groups_are_the_tokens_they_name(trace: Trace) -> None:
     groups = token_groups(trace, regions_for(trace))
     prefix, (rows, columns) = trace.tower.prefix, trace.grid
-    assert ("cls" in groups) == bool(prefix)
+    assert ("cls" in groups, "registers" in groups) == (trace.tower.has_cls, bool(trace.tower.registers))
     for image, foreground in enumerate((LEFT, [(0, 1)])):
         tokens = {prefix + row * columns + column for row, column in foreground}
         patches = set(range(prefix, prefix + rows * columns))

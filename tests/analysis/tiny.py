@@ -34,7 +34,14 @@ def siglip() -> nn.Module:
     return visual
 
 
-TOWERS = {"vit": (vit, 64), "resnet": (resnet, 96), "siglip": (siglip, 64)}
+def registers() -> nn.Module:
+    """4 x 4 patches at 64 px behind CLS and two registers, 3 blocks of 4 heads."""
+    visual = siglip()
+    visual.trunk = VisionTransformer(img_size=64, embed_dim=64, depth=3, num_heads=4, reg_tokens=2, num_classes=0)
+    return visual
+
+
+TOWERS = {"vit": (vit, 64), "resnet": (resnet, 96), "siglip": (siglip, 64), "registers": (registers, 64)}
 """Constructor and image side in pixels."""
 
 

@@ -69,7 +69,7 @@ def test_integrated_gradients_add_up_to_the_change_of_the_cosine():
     run = start_pass(model, pixels, text, "bicubic")
     sums = explain(model, pixels, text, "integrated_gradients").patches.sum(axis=(1, 2))
     whole, blank = (torch.nn.functional.normalize(run.encode(x), dim=-1) @ text.mT for x in (pixels, 0 * pixels))
-    np.testing.assert_allclose(sums, whole - blank, atol=2e-4)
+    np.testing.assert_allclose(sums, whole - blank, atol=1e-3)
 
 
 def test_rollout_rows_are_shares():
