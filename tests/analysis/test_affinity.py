@@ -175,7 +175,9 @@ def partner_shares(trace: Trace, region: Region, pattern: np.ndarray, query: str
             continue
         best = max(range(len(row)), key=lambda key: row[key])
         theirs = group_of(trace, region, best)
-        other = {"cls": "cls", "neither": "neither"}.get(theirs, "own region" if theirs == query else "other region")
+        other = (
+            theirs if theirs in ("cls", "registers", "neither") else f"{'own' if theirs == query else 'other'} region"
+        )
         found.append("itself" if best == token else other)
     return [found.count(name) / len(found) for name in PARTNERS]
 
