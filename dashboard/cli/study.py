@@ -26,7 +26,7 @@ study = typer.Typer(no_args_is_help=True, help="Any measure over any data set, i
 @study.command("run")
 def run_command(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="toy:N, or a folder with images/, masks/ and classes.txt.")
+        str, typer.Argument(metavar="DATA", help="toy:N, a folder, or KIND:ROOT; clip-theatre datasets lists them.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the study.")],
     measures: Annotated[
