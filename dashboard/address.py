@@ -14,14 +14,15 @@ from urllib.parse import urlencode
 
 from dashboard.case import MAX_PINS, TEMPLATES, Case, Pin
 from dashboard.fields import (
+    MAX_TEXT,
     Field,
     choice,
     listed,
     optional,
+    read_between,
     read_flag,
     read_method_name,
     read_natural,
-    read_number,
     read_text,
     single,
     switch,
@@ -33,6 +34,11 @@ from surgery import Method
 
 MAX_PROMPTS = 40
 MAX_SIZE_PX = 2048
+MAX_ALPHA = 100.0
+MAX_PIN = MAX_TEXT * 10
+MAX_REPEATS = 100
+NONSENSE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What reading a value may raise: what it was meant to be is not there."""
 ALWAYS = frozenset({"image", "prompts", "region"})
 """Fields that are written also at their defaults."""
 
@@ -47,9 +53,10 @@ def _prompts(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _size(value: str) -> int:
-    if not 0 < int(value) <= MAX_SIZE_PX:
+    size = read_natural(value)
+    if not 0 < size <= MAX_SIZE_PX:
         raise ValueError(f"Expected a size from 1 to {MAX_SIZE_PX} pixels, but got {value}")
-    return int(value)
+    return size
 
 
 def _patch(value: str) -> tuple[int, int]:
@@ -73,7 +80,12 @@ def read_method(value: str) -> Method:
         ValueError: not six parts, or a part that `Method` refuses.
     """
     attention, blocks, residual, alpha, mlp, interpolation = value.split(",")
-    return Method(attention, int(blocks), read_number(residual), read_number(alpha), read_flag(mlp), interpolation)
+    return Method(
+        attention, read_natural(blocks), _residual(residual), _alpha(alpha), read_flag(mlp), read_text(interpolation)
+    )
+
+
+_residual, _alpha = read_between(0.0, 1.0), read_between(0.0, MAX_ALPHA)
 
 
 def _write_pin(pin: Pin) -> str:
@@ -81,6 +93,8 @@ def _write_pin(pin: Pin) -> str:
 
 
 def _read_pin(value: str) -> Pin:
+    if len(value) > MAX_PIN:
+        raise ValueError(f"Expected a pin of at most {MAX_PIN} characters, but got {len(value)}")
     try:
         model, weights, image, size, templates, prompts, prompt, method, custom, feature_surgery = json.loads(value)
         texts = _prompts(prompts)
@@ -88,16 +102,23 @@ def _read_pin(value: str) -> Pin:
             model=read_text(model),
             weights=read_text(weights),
             image=read_text(image),
-            size=None if size is None else _size(size),
+            size=None if size is None else _size(_digits(size)),
             templates=choice(*TEMPLATES)(templates),
             prompts=texts,
-            prompt=range(len(texts))[read_natural(prompt)],
+            prompt=range(len(texts))[read_natural(_digits(prompt))],
             method=read_method_name(method),
             custom=read_method(custom),
             feature_surgery=bool(feature_surgery),
         )
-    except (TypeError, IndexError, AttributeError) as error:
+    except NONSENSE as error:
         raise ValueError(f"Expected a pin as the page writes it, but got {value[:40]!r}") from error
+
+
+def _digits(number: Any) -> str:
+    """A whole number of JSON, which also has numbers that Python cannot make whole."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"Expected a whole number, but got {type(number).__name__}")
+    return str(number) if abs(number) < 10**9 else "too large"
 
 
 def _pins(values: Sequence[str]) -> tuple[Pin, ...]:
@@ -173,8 +194,10 @@ def _read(
         if not given:
             continue
         try:
+            if len(given) > MAX_REPEATS:
+                raise ValueError(f"Expected at most {MAX_REPEATS} values, but got {len(given)}")
             values[name] = field.read(given)
-        except ValueError:
+        except NONSENSE:
             ignored.append(prefix + field.name)
     return values
 

@@ -5,7 +5,7 @@
 The rows of `dashboard.address.FIELDS` and of every page's settings are made of these.
 """
 
-import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,9 @@ from surgery import METHODS
 
 MAX_TEXT = 2000
 MAX_PATCHES = 1 << 16
+MAX_DIGITS = 6
+MAX_NUMBER = 1e6
+NUMBER = re.compile(r"-?(\d{1,20}\.?\d{0,30}|\.\d{1,30})(e-?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,25 @@ def read_text(value: str) -> str:
 
 
 def read_natural(value: str) -> int:
-    """A whole number from 0."""
-    number = int(value)
-    if number < 0:
-        raise ValueError(f"Expected a whole number from 0, but got {number}")
-    return number
+    """A whole number from 0 of at most `MAX_DIGITS` digits."""
+    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
+        raise ValueError(f"Expected a whole number from 0 of at most {MAX_DIGITS} digits, but got {value[:20]!r}")
+    return int(value)
 
 
-def read_number(value: str) -> float:
-    """A finite number."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"Expected a finite number, but got {value}")
-    return number
+def read_between(low: float, high: float) -> Callable[[str], float]:
+    """A reader of a number within bounds."""
+
+    def read(value: str) -> float:
+        if not NUMBER.fullmatch(value) or not low <= float(value) <= high:
+            raise ValueError(f"Expected a number from {low:g} to {high:g}, but got {value[:20]!r}")
+        return float(value)
+
+    return read
+
+
+read_number = read_between(-MAX_NUMBER, MAX_NUMBER)
+"""A reader of a number that figures and widgets can show."""
 
 
 def read_flag(value: str) -> bool:
@@ -122,13 +131,15 @@ def read_ranges(value: str) -> tuple[int, ...]:
     """The inverse of `write_ranges`.
 
     Raises:
-        ValueError: no natural numbers, or one of `MAX_PATCHES` or above.
+        ValueError: no natural numbers, one of `MAX_PATCHES` or above, or not in ascending order.
     """
-    numbers: set[int] = set()
+    numbers: list[int] = []
     for run in value.split(","):
         first, dash, last = run.partition("-")
-        end = read_natural(last if dash else first)
+        start, end = read_natural(first), read_natural(last if dash else first)
         if end >= MAX_PATCHES:
             raise ValueError(f"Expected patches to be below {MAX_PATCHES}, but got {end}")
-        numbers.update(range(read_natural(first), end + 1))
-    return tuple(sorted(numbers))
+        if end < start or (numbers and start <= numbers[-1]):
+            raise ValueError(f"Expected patches to ascend, but got {run[:20]!r}")
+        numbers += range(start, end + 1)
+    return tuple(numbers)

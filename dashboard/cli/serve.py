@@ -78,6 +78,7 @@ def streamlit_flags(host: str, port: int, headless: bool) -> list[str]:
         "server.showEmailPrompt": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",  # the log has the stack
         "logger.hideWelcomeMessage": True,  # also hides an advertisement that covers the tools of the page
     }
     flags = [f"--{name}={str(value).lower()}" for name, value in settings.items()]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard import state
+from dashboard.address import MAX_ALPHA
 from dashboard.case import Case
 from dashboard.figures.theme import kind_title
 from surgery import Model
@@ -24,7 +25,7 @@ def render_custom(case: Case, model: Model) -> None:
     if depth > 1:
         blocks.slider("last blocks", 1, depth, help=LAST_BLOCKS, **_custom("blocks", method.blocks))
     residual.slider("residual", 0.0, 1.0, step=0.05, help=RESIDUAL, **_custom("residual", float(method.residual)))
-    largest = max(5.0, method.alpha)
+    largest = min(MAX_ALPHA, max(5.0, method.alpha))
     alpha.slider("alpha", 0.0, largest, step=0.05, help=ALPHA, **_custom("alpha", float(method.alpha)))
     mlp.toggle("MLP", help="Whether the MLPs of these blocks add their output.", **_custom("mlp", method.mlp))
 
