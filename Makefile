@@ -11,12 +11,13 @@ CPU_BUILD = UV_HTTP_TIMEOUT=8 UV_HTTP_RETRIES=0 $(BIN)/uv pip install --dry-run 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help app test bench lint screenshots
+.PHONY: help app test bench lint screenshots soak
 
 help:
 	@echo "make app          set up and open the dashboard (ARGS=\"--headless\" passes options on)"
 	@echo "make test         set up and run all tests (JOBS=$(JOBS) processes)"
 	@echo "make bench        set up and print the speed tables"
+	@echo "make soak         set up and try the dashboard under load and hostile input, about 20 minutes"
 	@echo "make lint         set up and check style"
 	@echo "make screenshots  set up and photograph every page"
 
@@ -28,6 +29,9 @@ test: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks
+
+soak: $(READY)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -102,7 +102,7 @@ def unwrap(module: nn.Module) -> nn.Module:
     """The module inside of DataParallel, DistributedDataParallel or torch.compile; any other one itself."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return unwrap(module.module)
-    if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
+    if isinstance(getattr(module, "_orig_mod", None), nn.Module):  # by name: importing torch._dynamo takes seconds
         return unwrap(module._orig_mod)
     return module
 

@@ -55,7 +55,10 @@ def start_app(
     if models is not None:
         os.environ[MODELS_VARIABLE] = str(models.resolve())
     if host not in LOOPBACK:
-        say(f"Note: on {host}, everyone who reaches this port can use the dashboard; there is no password.")
+        say(
+            f"Note: on {host}, everyone who reaches this port can use the dashboard; there is no password. "
+            "docs/serving.md says how to put a login in front of it."
+        )
     typer.echo(f"CLIP Theatre: http://{_shown_host(host)}:{port}  (Ctrl-C stops it)")
     from streamlit.web import cli as streamlit_cli
 
@@ -95,9 +98,9 @@ def _allowed_hosts(host: str) -> list[str]:
 
 
 def _entry() -> Path:
-    found = importlib.util.find_spec("streamlit_app")
+    found = importlib.util.find_spec("streamlit_server")
     if found is None or found.origin is None:
-        raise FileNotFoundError("Expected streamlit_app.py to be installed with the command, but found none")
+        raise FileNotFoundError("Expected streamlit_server.py to be installed with the command, but found none")
     return Path(found.origin)
 
 

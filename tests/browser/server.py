@@ -46,7 +46,7 @@ def running_server(log: Path, environment: dict[str, str] | None = None) -> Iter
         environment: variables on top of this process's own.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py")]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_server.py")]
     options = ["--server.port", str(port), "--server.headless", "true"]
     variables = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), **(environment or {})}
     with log.open("w") as stream:

@@ -32,8 +32,8 @@ methods = st.builds(
     Method,
     attention=st.sampled_from(KINDS),
     blocks=st.integers(1, 24),
-    residual=numbers,
-    alpha=numbers,
+    residual=st.floats(0, 1, width=16),
+    alpha=st.floats(0, 100, width=16),
     mlp=st.booleans(),
     position_interpolation=st.sampled_from(POSITION_INTERPOLATIONS),
 )

@@ -81,7 +81,7 @@ def settings_of(monkeypatch, *arguments):
 def test_app_is_private_from_any_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     command, output = settings_of(monkeypatch, "--headless", "--port", "18603")
-    assert command[:3] == ["streamlit", "run", str(ROOT / "streamlit_app.py")]
+    assert command[:3] == ["streamlit", "run", str(ROOT / "streamlit_server.py")]
     assert "http://127.0.0.1:18603" in output
     assert {
         "--server.address=127.0.0.1",

@@ -58,11 +58,11 @@ def test_masks_ignore_255_beside_other_ids() -> None:
     [
         ("object:a dog", "Expected region to be one of a cat, but got 'a dog'"),
         ("mask:def", "Expected the mask with SHA-256 def, but it was not uploaded"),
-        ("box:1,2,3", "Expected box to be x0,y0,x1,y1, but got"),
+        ("box:1,2,3", "Expected box to be x0,y0,x1,y1 in pixels, but got"),
         ("polygon:1,2,3,4", "Expected polygon to be"),
         ("box:1,2,3,nan", "Expected box to be"),
         ("circle:1", "Expected region to begin with object, mask, box or polygon"),
-        ("box:a,b,c,d", "could not convert"),
+        ("box:a,b,c,d", "Expected box to be x0,y0,x1,y1 in pixels, but got"),
     ],
 )
 def test_what_cannot_be_read_says_why(region: str, message: str) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
@@ -57,13 +57,16 @@ class Visitor(AbstractContextManager["Visitor"]):
         where = urlsplit(url)
         self.query = query if isinstance(query, str) else urlencode(query, doseq=True)
         self.page = page
-        self._socket = connect(
+        self._open = ExitStack()
+        connection = connect(
             f"ws://{where.netloc}/_stcore/stream",
             subprotocols=["streamlit"],
             origin=url,
             max_size=None,
             open_timeout=30,
         )
+
+        self._socket = self._open.enter_context(connection)
 
     def open(self, timeout: float = 120.0) -> Answer:
         """Asks for the page."""
@@ -105,7 +108,7 @@ class Visitor(AbstractContextManager["Visitor"]):
         self._socket.send(BackMsg(clear_cache=True).SerializeToString())
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._open.close()
 
 
 def _note(answer: Answer, message: ForwardMsg) -> None:

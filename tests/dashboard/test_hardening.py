@@ -1,0 +1,57 @@
+"""What a dashboard on a network sends, closes and does not take."""
+
+import asyncio
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+from dashboard.hardening import HEADERS, Hardened
+
+
+def serve(scope: dict, incoming: list[dict]) -> tuple[list[dict], list[dict]]:
+    """What the application behind got, and what was sent in the end."""
+    got, sent, waiting = [], [], list(incoming)
+
+    async def app(scope, receive, send):
+        while len(got) == 0 or got[-1]["type"] not in ("websocket.disconnect", "http.request"):
+            got.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Frame-Options", b"ALLOW")]})
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Hardened(app)(scope, receive, send))
+    return got, sent
+
+
+def received(**message) -> dict:
+    back = BackMsg()
+    for name, value in message.items():
+        if value is True:
+            setattr(back, name, True)
+        else:
+            getattr(back, name).query_string = value
+    return {"type": "websocket.receive", "bytes": back.SerializeToString()}
+
+
+def test_every_answer_has_the_headers_once() -> None:
+    _, (start,) = serve({"type": "http", "path": "/"}, [{"type": "http.request"}])
+    assert {name.decode(): value.decode() for name, value in start["headers"]} == HEADERS
+    assert "frame-ancestors 'none'" in HEADERS["content-security-policy"]
+
+
+def test_metrics_are_for_nobody() -> None:
+    for path in ("/_stcore/metrics", "/below/_stcore/metrics/"):
+        got, sent = serve({"type": "http", "path": path}, [{"type": "http.request"}])
+        assert not got and sent[0]["status"] == 404
+
+
+def test_only_what_pages_send_is_taken() -> None:
+    end = {"type": "websocket.disconnect"}
+    rerun = received(rerun_script="p=a")
+    nonsense = {"type": "websocket.receive", "bytes": b"\xff\xff\xff"}
+    text = {"type": "websocket.receive", "text": "hello"}
+    got, _ = serve({"type": "websocket"}, [received(clear_cache=True), nonsense, rerun, text, end])
+    assert got == [rerun, end]
