@@ -63,7 +63,7 @@ def affinity_table(affinity: Affinity, patch: Patch) -> pd.DataFrame:
         rows, columns = np.indices(values.shape)
         frame = pd.DataFrame({"row": rows.ravel(), "column": columns.ravel(), "weight": values.ravel()})
         frames.append(frame.assign(kind=kind))
-        if affinity.prefix:
+        if affinity.has_cls:
             frames.append(pd.DataFrame({"kind": [kind], "row": [pd.NA], "column": [pd.NA], "weight": [cls]}))
     table = pd.concat([frame.astype({"row": "Int64", "column": "Int64"}) for frame in frames], ignore_index=True)
     return table[["kind", "row", "column", "weight"]]

@@ -73,7 +73,7 @@ def encode_affinity(affinity: Affinity, patch: Patch | None = None) -> EncodedAf
     levels = 65535 if 2 * between.size <= MAX_FINE_BYTES else 255
     share = between / np.where(peaks > 0, peaks, 1)[..., None]
     codes = np.rint(levels * np.sqrt(share)).astype("<u2" if levels > 255 else "u1")
-    cls = rows[:, :, :prefix].sum(axis=-1)
+    cls = rows[:, :, : prefix - affinity.registers].sum(axis=-1)
     top = scale_top(affinity.weights[:, prefix:, prefix:])
     sent = (_base64(values) for values in (peaks.astype("<f4"), cls.astype("<f4")))
     return EncodedAffinity(_base64(codes), levels, *sent, top, patch is not None)
@@ -132,7 +132,7 @@ def payload(view: AffinityView) -> dict[str, Any]:
         "levels": encoded.levels,
         "peaks": encoded.peaks,
         "cls": encoded.cls,
-        "has_cls": view.affinity.prefix > 0,
+        "has_cls": view.affinity.has_cls,
         "sides": _base64(region_sides(view.region, view.affinity.grid)),
         "top": encoded.top,
         "single": encoded.single,
