@@ -38,8 +38,10 @@ class Hub:
     files: Mapping[str, Mapping[str, bytes]]
     address: str = ""
     chunk_pause_s: float = 0.0
+    hold_at: int | None = None
     faults: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def breaks(self, kind: str, **how: Any) -> None:
@@ -48,6 +50,11 @@ class Hub:
         `after` bytes of a body, only `times` often, only paths that contain `match`.
         """
         self.faults.append({"kind": kind, "after": 0, "times": 1_000_000, "match": "", **how})
+
+    def holds(self, after: int) -> None:
+        """From now on: bodies stop after so many bytes, until `released` is set."""
+        self.released.clear()
+        self.hold_at = after
 
     def mends(self) -> None:
         """Nothing is broken any more."""
@@ -133,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, body: bytes) -> None:
         for start in range(0, len(body), 1 << 16):
+            if self.hub.hold_at is not None and start >= self.hub.hold_at:
+                self.wfile.flush()
+                self.hub.released.wait(STALL_S * 10)
             self.wfile.write(body[start : start + (1 << 16)])
             time.sleep(self.hub.chunk_pause_s)
 
@@ -186,5 +196,6 @@ def serve(files: Mapping[str, Mapping[str, bytes]]) -> Iterator[Hub]:
         yield hub
     finally:
         hub.ended.set()
+        hub.released.set()
         server.shutdown()
         server.server_close()

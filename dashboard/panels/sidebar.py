@@ -36,7 +36,6 @@ def render_sidebar(case: Case) -> None:
         _render_region(case)
 
 
-@st.cache_data(ttl=30, show_spinner=False)
 def _model_labels() -> dict[str, str]:
     return {choice.model: choice.label for choice in catalogue.model_choices()}
 
@@ -92,7 +91,7 @@ def _choose_weights(case: Case, tag: str) -> Case:
 
 def _choose_model(case: Case, model: str) -> Case:
     """The case with this model; as it was where a browser sends something that was never offered."""
-    if model not in _model_labels():
+    if model not in state.fixed("models", _model_labels):
         return case
     return replace(case, model=model, weights=catalogue.default_weights(model), size=None)
 
