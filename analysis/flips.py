@@ -7,17 +7,21 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from analysis import flip_words
 from analysis.decomposition import Blame, Component, decompose
 from analysis.interventions import Intervention, iterate_interventions
 from analysis.lens import logit_lens, turning_layer
 from analysis.metrics import contrast, flip_auc, score_contrast
 from analysis.regions import Region
+from analysis.uncertainty import Interval, auc_interval
 from data.geometry import Framing
 from data.images import to_rgb
-from surgery import METHODS, TITLES, Method, Model, Trace, dense_features, similarity, usable_methods
+from surgery import METHODS, Method, Model, Trace, dense_features, similarity, usable_methods
 from surgery.dense import fit_method
 
 CULPRITS = 5
+UNTRAINED = (None, "random")
+"""`Model.pretrained` of weights that were drawn, not learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class MethodReading:
         score_contrast: the same of the min-max normalised map, in [-1, 1].
         flip_auc: probability that a foreground patch outscores a background one; below 0.5 the map is flipped.
         values: (gh, gw) the cosines.
+        interval: of the flip AUC, see `analysis.uncertainty`.
     """
 
     method: Method
@@ -55,6 +60,7 @@ class MethodReading:
     score_contrast: float
     flip_auc: float
     values: np.ndarray
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ class FlipReport:
         blame: the decomposition of the original path, one term per head and MLP.
         culprits: up to five components of most negative blame, worst first.
         interventions: what removing components did; empty unless asked for.
+        random_weights: whether the model was never trained, so that its map says nothing of the text.
     """
 
     text: str
@@ -82,6 +89,7 @@ class FlipReport:
     blame: Blame
     culprits: tuple[Culprit, ...]
     interventions: tuple[Intervention, ...] = ()
+    random_weights: bool = False
 
     @property
     def contrast(self) -> dict[str, float]:
@@ -100,21 +108,26 @@ class FlipReport:
 
     @property
     def verdict(self) -> str:
-        """Whether the CLIP map is flipped, which its flip AUC decides, and whether its contrast says the opposite."""
-        clip = self.readings["clip"]
-        state = "Flipped" if clip.flip_auc < 0.5 else "Not flipped"
-        return f"{state}, but AUC and contrast disagree" if _disagree(clip) else state
+        """ "Flipped", "Not flipped" or, where the evidence does not carry either, "Cannot tell"."""
+        return flip_words.verdict(self)
 
     @property
     def explanation(self) -> str:
-        """Three or four sentences after the verdict, built from the figures."""
-        parts = [_figures(self), _turn(self), _blamed(self), _remedy(self)]
-        return " ".join(part for part in parts if part)
+        """Some sentences after the verdict, built from the figures."""
+        return flip_words.explanation(self)
 
     @property
     def summary(self) -> str:
         """The verdict and its explanation."""
         return f"{self.verdict}. {self.explanation}"
+
+    def headline(self, part: Component | None = None) -> str:
+        """One line: verdict, flip AUC, what a component writes of the contrast, and the best method.
+
+        Args:
+            part: a component of `blame` or of its merged form; None for the worst one.
+        """
+        return flip_words.headline(self, part)
 
 
 def diagnose(
@@ -157,7 +170,8 @@ def diagnose(
     passes = _Passes(model, pixels)
     readings = {name: _read(passes, feature, region, method) for name, method in methods.items()}
     trace = passes.trace(METHODS["clip"])
-    return examine(trace, feature, region, readings, text=text, ablate=ablate)
+    untrained = model.pretrained in UNTRAINED
+    return examine(trace, feature, region, readings, text=text, ablate=ablate, random_weights=untrained)
 
 
 def examine(
@@ -168,6 +182,7 @@ def examine(
     *,
     text: str = "the text",
     ablate: bool = False,
+    random_weights: bool = False,
 ) -> FlipReport:
     """`diagnose` from a recorded pass: what the dashboard calls, which has the trace already.
 
@@ -178,6 +193,7 @@ def examine(
         readings: per method; None reads all presets that have a meaning for the tower from this trace.
         text: the prompt, for the summary.
         ablate: see `diagnose`.
+        random_weights: whether the model was never trained.
     """
     if readings is None:
         usable = usable_methods(trace.tower)
@@ -186,14 +202,20 @@ def examine(
     blame = decompose(trace, feature, METHODS["clip"])
     removed = tuple(iterate_interventions(trace, feature, region)) if ablate else ()
     turn = turning_layer(lens) if len(lens) else None
-    return FlipReport(text, trace.model, region, readings, lens, turn, blame, find_culprits(blame, region), removed)
+    worst = find_culprits(blame, region)
+    return FlipReport(text, trace.model, region, readings, lens, turn, blame, worst, removed, random_weights)
 
 
 def read_method(trace: Trace, feature: Tensor, region: Region, method: Method) -> MethodReading:
     """The map of one text by one method, and its figures over the region."""
     values = similarity(dense_features(trace, method), feature).patches[0, :, :, 0].cpu().numpy()
+    return judge_map(fit_method(trace.tower, method), values, region)
+
+
+def judge_map(method: Method, values: np.ndarray, region: Region) -> MethodReading:
+    """A method's map (gh, gw) with its figures over the region."""
     figures = (contrast(values, region), score_contrast(values, region), flip_auc(values, region))
-    return MethodReading(fit_method(trace.tower, method), *figures, values)
+    return MethodReading(method, *figures, values, auc_interval(values, region))
 
 
 def find_culprits(blame: Blame, region: Region, count: int = CULPRITS) -> tuple[Culprit, ...]:
@@ -228,83 +250,3 @@ def _as_region(region: Region | np.ndarray | Tensor, framing: Framing, grid: tup
     if region.grid != tuple(grid):
         raise ValueError(f"Expected region to be on the grid {tuple(grid)} of the input, but got {region.grid}")
     return region
-
-
-def _disagree(reading: MethodReading) -> bool:
-    """Whether flip AUC and contrast lie on different sides of what chance gives."""
-    return (reading.flip_auc - 0.5) * reading.contrast < 0
-
-
-def _signed(value: float) -> str:
-    """Three significant digits with a sign.
-
-    >>> _signed(-0.00014), _signed(0.2), _signed(0.0)
-    ('−0.000140', '+0.200', '0')
-    """
-    return f"{value:+#.3g}".rstrip(".").replace("-", "−") if value else "0"
-
-
-def _auc(reading: MethodReading) -> str:
-    """The flip AUC with two decimals; with four where two would hide on which side of 0.5 it lies."""
-    text = f"AUC {reading.flip_auc:.2f}"
-    return f"AUC {reading.flip_auc:.4f}" if text == "AUC 0.50" and reading.flip_auc != 0.5 else text
-
-
-def _figures(report: FlipReport) -> str:
-    clip = report.readings["clip"]
-    order = (
-        f'In the CLIP map of "{report.text}" a foreground patch outscores a background one in '
-        f"{100 * clip.flip_auc:.0f} % of the pairs ({_auc(clip)})"
-    )
-    if _disagree(clip):
-        side = "below" if clip.contrast < 0 else "above"
-        return f"{order}, yet the mean foreground lies {side} the mean background (contrast {_signed(clip.contrast)})."
-    return f"{order}, and the contrast is {_signed(clip.contrast)}."
-
-
-def _turn(report: FlipReport) -> str:
-    lens = report.lens_contrast
-    if not len(lens):
-        return "The attention pool is the only block, so there is no layer at which the sign could turn."
-    sign, final = "negative" if lens[-1] < 0 else "positive", f"{_signed(lens[-1])} after the last block"
-    if report.turning_layer is None:
-        return (
-            f"Read out after every block, the contrast is {sign} throughout: "
-            f"{_signed(lens[0])} after the embedding, {final}."
-        )
-    before, after = lens[report.turning_layer - 1 : report.turning_layer + 1]
-    end = "" if report.turning_layer == len(lens) - 1 else f"; it is {final}"
-    return (
-        f"Read out after every block, the contrast turns {sign} in block {report.turning_layer - 1}, "
-        f"from {_signed(before)} to {_signed(after)}{end}."
-    )
-
-
-def _blamed(report: FlipReport) -> str:
-    if not report.culprits:
-        return "No component pulls the contrast down."
-    terms = report.blame.contrast(report.region)[0, :, 0]
-    total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
-    listed = ", ".join(f"{culprit.label} ({_signed(culprit.blame)})" for culprit in report.culprits)
-    share = f"{100 * named / total:.0f} % of all negative terms"
-    return f"The pull to the background is written above all by {listed}: {share}."
-
-
-def _remedy(report: FlipReport) -> str:
-    others = {name: reading for name, reading in report.readings.items() if name != "clip"}
-    ranked = sorted(others, key=lambda name: (others[name].flip_auc, others[name].contrast), reverse=True)
-    if not ranked:
-        return ""
-    title = {name: TITLES.get(name, name) for name in ranked}
-    auc = {name: _auc(reading) for name, reading in report.readings.items()}
-    best, worst = ranked[0], ranked[-1]
-    better = report.flip_auc[best] > report.flip_auc["clip"]
-    if len(ranked) == 1:
-        how = "better" if better else "no better"
-        return f"{title[best]} ({auc[best]}) does {how} than CLIP itself ({auc['clip']})."
-    if better:
-        return f"Of the other methods {title[best]} does best ({auc[best]}) and {title[worst]} worst ({auc[worst]})."
-    return (
-        f"No other method does better than CLIP itself ({auc['clip']}): {title[best]} comes closest ({auc[best]}), "
-        f"{title[worst]} does worst ({auc[worst]})."
-    )

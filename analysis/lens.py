@@ -67,6 +67,15 @@ def turning_layer(contrasts: np.ndarray) -> int | None:
     Returns:
         A depth from 1 to L: the block before it (depth - 1) turned the sign. None where the sign never turns.
     """
+    changes = sign_changes(contrasts)
+    return changes[-1] if changes else None
+
+
+def sign_changes(contrasts: np.ndarray) -> tuple[int, ...]:
+    """Every depth at which the sign differs from that of the depth before; the block before it (depth - 1) turned it.
+
+    >>> sign_changes(np.array([0.1, -0.2, -0.1, 0.3]))
+    (1, 3)
+    """
     negative = np.asarray(contrasts) < 0
-    changes = np.flatnonzero(negative[1:] != negative[:-1])
-    return int(changes[-1]) + 1 if len(changes) else None
+    return tuple(int(index) + 1 for index in np.flatnonzero(negative[1:] != negative[:-1]))

@@ -57,6 +57,18 @@ def picked_cell(event: Mapping[str, Any] | None, rows: int, columns: int) -> tup
     return (row, column) if _natural(row) and _natural(column) and row < rows and column < columns else None
 
 
+def picked_drawing(event: Mapping[str, Any] | None) -> tuple[str, list[tuple[float, float]]] | None:
+    """The shape of a "region" event of the map view and its (x, y) points in pixels; None for any other event.
+
+    A "box" has two opposite corners, a "lasso" three points or more, and "none" means that the region is cleared.
+    """
+    if not isinstance(event, Mapping) or event.get("type") != "region" or not isinstance(event.get("points"), list):
+        return None
+    shape, points = event.get("shape"), [tuple(_numbers(point)) for point in event["points"]]
+    fits = {"box": len(points) == 2, "lasso": len(points) > 2, "none": not points}.get(shape, False)
+    return (shape, points) if fits and all(len(point) == 2 for point in points) else None
+
+
 def is_threshold(event: Mapping[str, Any] | None) -> bool:
     """Whether the threshold line of the map view was moved or cleared."""
     return isinstance(event, Mapping) and event.get("type") == "threshold"

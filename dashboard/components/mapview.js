@@ -27,7 +27,7 @@ class MapView {
 
   async show(data) {
     this.data = data;
-    const signature = JSON.stringify([data.rows.map((row) => [row.title, row.cells.map((c) => [c.title, c.error])]), data.grid, data.photo.width, data.photo.height, !data.aside, data.histogram, data.colour_bar]);
+    const signature = JSON.stringify([data.draw, data.rows.map((row) => [row.title, row.chooses, row.cells.map((c) => [c.title, c.error])]), data.grid, data.photo.width, data.photo.height, !data.aside, data.histogram, data.colour_bar]);
     if (signature !== this.signature) {
       this.signature = signature;
       this.build();
@@ -38,6 +38,8 @@ class MapView {
       const mean = values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN;
       Object.assign(cell.frame.dataset, { min: Math.min(...values), max: Math.max(...values), mean });
       cell.vectors.replaceChildren(...this.outlines(), ...this.points(cell.spec().points));
+      cell.figure.classList.toggle("chosen", cell.spec().chosen);
+      if (cell.chooses) cell.frame.setAttribute("aria-pressed", String(cell.spec().chosen));
     });
     this.photoVectors?.replaceChildren(...this.outlines());
     this.fill();
@@ -62,14 +64,17 @@ class MapView {
       const cells = row.cells.map((spec, c) => this.cell(r, c, spec));
       const name = row.title ? [element("div", { className: "name" }, row.title)] : [];
       const grid = element("div", { className: "cells" }, ...cells);
-      return element("section", { className: "row" }, ...name, grid);
+      return element("section", { className: row.chooses ? "row choices" : "row" }, ...name, grid);
     });
+    this.pen = data.draw ? new Pen(this, this.cells[0]) : null;
+    this.pen && rows[0].append(this.pen.bar);
     this.grids = rows.map((row) => row.querySelector(".cells"));
     const main = element("div", { className: "main" }, ...rows);
     const aside = data.aside ? this.aside() : null;
     (aside ?? main).append(this.foot());
     this.root.classList.toggle("small", !aside);
-    if (!aside) main.prepend((this.place = element("div", { className: "place" })));
+    this.root.classList.toggle("wide", data.wide);
+    if (!aside) (this.pen?.bar ?? main).prepend((this.place = element("div", { className: "place" })));
     this.root.replaceChildren(...(aside ? [aside] : []), main);
     this.root.style.setProperty("--region", data.colours.region);
     this.arrange();
@@ -118,16 +123,21 @@ class MapView {
     const note = element("div", { className: "note" });
     const head = element("div", { className: this.repeats(r) ? "title repeated" : "title", title: spec.hint }, spec.title);
     if (spec.action) frame.node.append(this.action(r, c, spec));
-    const cell = { ...frame, frame: frame.node, canvas, note, spec: () => this.data.rows[r].cells[c] };
+    const chooses = this.data.rows[r].chooses;
+    const figure = element("figure", { className: "cell" }, head, frame.node, note);
+    const cell = { ...frame, frame: frame.node, figure, canvas, note, chooses, spec: () => this.data.rows[r].cells[c] };
     if (spec.error) frame.node.append(element("div", { className: "problem" }, spec.error));
     else {
-      Object.assign(frame.node, { tabIndex: 0, onkeydown: (event) => this.key(event) });
-      frame.node.setAttribute("role", "img");
-      frame.node.setAttribute("aria-label", `Map: ${spec.title}, ${this.data.rows[r].title}. Arrow keys move over the patches, Enter chooses one.`);
+      const choose = () => this.send({ type: "action", row: r, column: c });
+      if (chooses) frame.node.onclick = choose;
+      Object.assign(frame.node, { tabIndex: 0, onkeydown: (event) => this.key(event, chooses ? choose : null) });
+      frame.node.setAttribute("role", chooses ? "button" : "img");
+      const how = chooses ? "Enter puts it in the row above." : "Arrow keys move over the patches, Enter chooses one.";
+      frame.node.setAttribute("aria-label", `Map: ${spec.title}, ${this.data.rows[r].title}. ${how}`);
       Object.assign(frame.node.dataset, { testid: "map", title: spec.title, row: this.data.rows[r].title });
       this.cells.push(cell);
     }
-    return element("figure", { className: "cell" }, head, frame.node, note);
+    return figure;
   }
 
   // Whether this row has the same columns as the first one, so that their titles need not be said again.
@@ -186,12 +196,13 @@ class MapView {
     this.send({ type: "patch", row: patch[0], column: patch[1] });
   }
 
-  key(event) {
+  key(event, choose) {
     const [rows, columns] = this.data.grid;
+    if (this.pen?.key(event)) return;
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     const from = this.hovered ?? this.data.patch ?? [rows >> 1, columns >> 1];
     if (move) this.hover([Math.min(rows - 1, Math.max(0, from[0] + move[0])), Math.min(columns - 1, Math.max(0, from[1] + move[1]))]);
-    else if (event.key === "Enter") this.pick(from);
+    else if (event.key === "Enter") choose ? choose() : this.pick(from);
     else if (event.key === "Escape") this.hover(null);
     else return;
     event.preventDefault();

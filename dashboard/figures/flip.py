@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.decomposition import Component
 from analysis.flips import FlipReport
+from analysis.lens import sign_changes
 from dashboard.figures.names import place_names
 from dashboard.figures.theme import (
     DIVERGING,
@@ -32,11 +33,11 @@ NAMED_FROM = 0.4
 
 MANY_HEADS = 16
 KIND_MARKS = {
-    "attention": ("circle", SERIES_COLOURS[0], "attention of a block"),
-    "head": ("circle-open", SERIES_COLOURS[0], "one head"),
-    "mlp": ("square", SERIES_COLOURS[1], "MLP of a block"),
+    "attention": ("circle", SERIES_COLOURS[0], "● attention"),
+    "head": ("circle-open", SERIES_COLOURS[0], "○ head"),
+    "mlp": ("square", SERIES_COLOURS[1], "■ MLP"),
 }
-"""Kind of component -> marker, colour, name in the legend."""
+"""Kind of component -> marker, colour, how the note explains it."""
 
 
 def waterfall_components(report: FlipReport) -> tuple[Component, ...]:
@@ -63,7 +64,7 @@ def plot_waterfall(report: FlipReport, chosen: Component | None = None) -> go.Fi
         customdata=[*after, after[-1]],
         hovertemplate="%{x}: %{y:+.3f}<br>sum so far %{customdata:+.3f}<extra></extra>",
     )
-    figure = apply_theme(go.Figure(bars), "Who writes the contrast: blame per component", 300)
+    figure = apply_theme(go.Figure(bars), "Who writes the contrast (blame)", 300)
     figure.update_layout(showlegend=False, bargap=0.25, clickmode="event+select")
     figure.update_xaxes(
         title="component (a: attention, m: MLP)", type="category", tickangle=-45 if len(terms) > 9 else 0
@@ -84,7 +85,7 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
         report: any report; a ResNet has no logit lens, and the figure says so.
         layer: the chosen block, marked.
     """
-    figure = apply_theme(go.Figure(), "Contrast read out after every block (logit lens)", 300)
+    figure = apply_theme(go.Figure(), "Contrast after every block (logit lens)", 300)
     values = report.lens_contrast
     if not len(values):
         return _say(figure, "A ResNet has one block, its attention pool,<br>and so no logit lens.")
@@ -100,13 +101,9 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
         hovertemplate="after %{text}: %{y:+.3f}<extra></extra>",
     )
     figure.add_trace(line)
-    if report.turning_layer is not None:
-        figure.add_vline(
-            x=report.turning_layer - 0.5,
-            line={"color": NEUTRAL, "dash": "dot"},
-            annotation={"text": f"sign turns in block {report.turning_layer - 1}", "font": {"size": 11}},
-            annotation_position="top left" if report.turning_layer > len(values) / 2 else "top right",
-        )
+    for depth in sign_changes(values):
+        figure.add_vline(x=depth - 0.5, line={"color": NEUTRAL, "dash": "dot"})
+    _note(figure, _turns(values))
     figure.update_layout(showlegend=False)
     step = max(1, round(len(values) / 13))
     ticks = list(range(0, len(values), step))
@@ -115,6 +112,14 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
     )
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
+
+
+def _turns(lens: np.ndarray) -> str:
+    """Every crossing of zero in words, those of deep networks by number."""
+    blocks = [str(depth - 1) for depth in sign_changes(lens)]
+    if not blocks:
+        return f"{'negative' if lens[-1] < 0 else 'positive'} throughout"
+    return f"sign turns in block{'s' if len(blocks) > 1 else ''} {', '.join(blocks)}"
 
 
 def heads_components(report: FlipReport) -> tuple[Component, ...]:
@@ -193,7 +198,7 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
         report: with interventions; without any the figure says so.
         chosen: the marked component.
     """
-    figure = apply_theme(go.Figure(), "Blame against removal, a dot per component", 300)
+    figure = apply_theme(go.Figure(), "Blame against removal", 300)
     done = report.interventions
     if not done:
         return _say(figure, "No component has been removed yet.")
@@ -222,12 +227,10 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
     )
     figure.add_trace(dots)
     figure.add_trace(_prediction(predicted))
-    for kind in dict.fromkeys(i.component.kind for i in done):
-        symbol, colour, name = KIND_MARKS[kind]
-        mark = {"symbol": symbol, "color": colour, "size": 9}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=name))
-    figure.update_layout(hovermode="closest", margin={"b": 78}, height=330)
-    figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"})
+    kinds = dict.fromkeys(i.component.kind for i in done)
+    marks = " ".join(f'<span style="color:{KIND_MARKS[kind][1]}">{KIND_MARKS[kind][2]}</span>' for kind in kinds)
+    _note(figure, f"{marks} ┈ as blame predicts")
+    figure.update_layout(hovermode="closest", showlegend=False)
     figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat=".2~g")
     figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)", range=ranges[0])
     figure.update_yaxes(title="change when removed", zeroline=True, tickformat=".2~g", range=ranges[1])
@@ -301,6 +304,12 @@ def describe_component(part: Component) -> str:
         "mlp": f"MLP of {where}",
         "bias": f"attention bias of {where}",
     }.get(part.kind, part.kind)
+
+
+def _note(figure: go.Figure, text: str) -> None:
+    """A line under the title, left."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    figure.add_annotation(text=text, showarrow=False, font={"size": 11}, **place)
 
 
 def _sign_colour(value: float) -> str:

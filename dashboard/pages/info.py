@@ -16,6 +16,7 @@ class PageInfo:
         question: what it answers.
         look_for: one or two sentences on what to look for, and on what a click does.
         settings: the page's own settings; `Settings` itself for none.
+        has_headline: whether the body writes a headline of figures in the place of `look_for`, which stands behind it.
     """
 
     name: str
@@ -24,6 +25,7 @@ class PageInfo:
     question: str
     look_for: str
     settings: type[Settings] = Settings
+    has_headline: bool = False
 
     @property
     def script(self) -> str:

@@ -24,6 +24,8 @@ def render_figure(
     key: str,
     on_event: Callable[[Mapping[str, Any]], None] | None = None,
     modes: Iterable[str] = ("points",),
+    *,
+    stretch: bool = False,
 ) -> None:
     """Draws a figure.
 
@@ -33,9 +35,13 @@ def render_figure(
         on_event: gets every selection that is not empty, in a callback; read it with `dashboard.events`. A redrawn
             figure forgets its selection, so what matters goes into the case.
         modes: "points", "box", "lasso".
+        stretch: whether it shares the height of its container with the others in it, instead of having its own.
     """
+    height = "stretch" if stretch else "content"
+    if stretch:
+        figure.layout.height = None
     if on_event is None:
-        st.plotly_chart(figure, key=key, config=CONFIG)
+        st.plotly_chart(figure, key=key, config=CONFIG, height=height)
         return
 
     def selected() -> None:
@@ -44,4 +50,4 @@ def render_figure(
         if any(selection.get(name) for name in ("points", "box", "lasso")):
             on_event(event)
 
-    st.plotly_chart(figure, key=key, config=CONFIG, on_select=selected, selection_mode=tuple(modes))
+    st.plotly_chart(figure, key=key, config=CONFIG, height=height, on_select=selected, selection_mode=tuple(modes))

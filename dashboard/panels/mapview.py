@@ -51,6 +51,7 @@ class Cell:
         action: label of a button that shows on hover, such as "pin"; "" for none.
         error: shown instead of the map.
         counted: whether its values are part of the histogram.
+        chosen: whether it is the marked one in a row that chooses.
     """
 
     title: str
@@ -61,14 +62,22 @@ class Cell:
     action: str = ""
     error: str = ""
     counted: bool = True
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Maps side by side under one title, such as a prompt."""
+    """Maps side by side under one title, such as a prompt.
+
+    Attributes:
+        title: above them; "" for none.
+        cells: the maps.
+        chooses: whether a click on a map chooses it, as an "action" event, instead of a patch.
+    """
 
     title: str
     cells: tuple[Cell, ...]
+    chooses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,8 @@ class MapView:
         histogram: whether the histogram with the threshold line is shown.
         bars: beside the coloured photograph on the left; None leaves this column out.
         bars_title: above the bars.
+        draw: whether a region can be drawn on the first map, see `dashboard.events.picked_drawing`.
+        wide: whether maps grow to fill the width.
     """
 
     photo: Photo
@@ -112,6 +123,8 @@ class MapView:
     histogram: bool = False
     bars: tuple[Bar, ...] | None = None
     bars_title: str = ""
+    draw: bool = False
+    wide: bool = False
 
 
 @cached(max_entries=32)
@@ -138,7 +151,7 @@ def payload(view: MapView) -> dict[str, Any]:
             "height": view.photo.height,
         },
         "grid": list(next(iter(shapes), (1, 1))),
-        "rows": [{"title": row.title, "cells": [_cell(cell) for cell in row.cells]} for row in view.rows],
+        "rows": [_row(row) for row in view.rows],
         "limit": view.limit,
         "unit": view.unit,
         "scale": view.scale,
@@ -148,12 +161,18 @@ def payload(view: MapView) -> dict[str, Any]:
         "colour_bar": view.colour_bar,
         "histogram": view.histogram,
         "aside": _aside(view),
+        "draw": view.draw,
+        "wide": view.wide,
         "colours": {
             "positive": ",".join(map(str, POSITIVE_RGB)),
             "negative": ",".join(map(str, NEGATIVE_RGB)),
             "region": REGION_COLOUR,
         },
     }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"title": row.title, "cells": [_cell(cell) for cell in row.cells], "chooses": row.chooses}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -170,6 +189,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "action": cell.action,
         "error": cell.error,
         "counted": cell.counted,
+        "chosen": cell.chosen,
     }
 
 
@@ -189,7 +209,7 @@ _component = st.components.v2.component(
     "clip_theatre_map_view",
     html='<div class="view"></div>',
     css=(FOLDER / "mapview.css").read_text(encoding="utf-8"),
-    js=script(FOLDER / "dom.js", FOLDER / "histogram.js", FOLDER / "mapview.js"),
+    js=script(FOLDER / "dom.js", FOLDER / "histogram.js", FOLDER / "pen.js", FOLDER / "mapview.js"),
 )
 
 

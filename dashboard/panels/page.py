@@ -4,6 +4,7 @@ page.render(PAGE, HELP, render_maps)      # PageInfo, Markdown of ours, and (cas
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 import streamlit as st
 import torch
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import catalogue, services, state
 from dashboard.address import to_link
@@ -33,6 +35,8 @@ DOWNLOAD = "download"
 """Name of the problem that keeps why the last download failed."""
 NO_WEIGHTS = "to be cached or to be downloaded"
 UNKNOWN_MODELS = ("Expected model to be", "Expected weights of", "Expected a local checkpoint")
+
+_badges: ContextVar[DeltaGenerator] = ContextVar("badges")
 
 EXPECTED = (ValueError, OSError)
 """Errors that say what was wrong with the input; everything else is a defect and shows as one."""
@@ -65,19 +69,33 @@ class Exports:
 def render(info: PageInfo, help: str, body: Callable[[Case, Settings], Exports]) -> None:
     """Draws a page around `body`, which draws the plots of the case and returns what can be taken away."""
     case = state.case()
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-            st.title(info.title, width="content", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center", key="frame"):
+        st.title(info.title, width="content", anchor=False)
+        with st.container(width="content", key="question"):
             st.markdown(info.question, width="content")
-        tools = st.container(horizontal=True, horizontal_alignment="right", width="content")
+        tools = st.container(horizontal=True, width="content", gap="small")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="case-line"):
         guarded(case, render_case_line)
-    st.caption(info.look_for)
+        _badges.set(st.container(horizontal=True, width="content", gap="small", key="badges"))
     for name in state.ignored_parameters():
-        st.warning(f"The address has a value for “{plain(name)}” that cannot be used; the default is shown instead.")
+        text = f"The address has a value for “{plain(name)}” that cannot be used; the default is shown instead."
+        render_badge(f"{plain(name)} ignored", text)
+    if not info.has_headline:
+        st.markdown(info.look_for)
     exports = guarded(case, lambda case: body(_fitted(case), state.settings(info.settings)))
     with tools:
         _render_tools(help, exports or Exports())
+
+
+def render_badge(label: str, text: str) -> None:
+    """Says in the case line, in a word or two, what a visitor should know of this view; the whole text on a click.
+
+    Args:
+        label: in the line.
+        text: Markdown.
+    """
+    with _badges.get().popover(label, type="tertiary"):
+        st.warning(text)
 
 
 def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
@@ -133,17 +151,18 @@ def _fitted(case: Case) -> Case:
     if state.is_stopped():
         raise Stopped
     if services.runs_on_cpu_instead(case):
-        st.warning("GPU memory ran out, so this model now runs on the CPU: slower, and in float32.")
+        render_badge("on the CPU", "GPU memory ran out, so this model now runs on the CPU: slower, and in float32.")
     if case.weights == RANDOM:
         name = plain(describe_model(case.model, case.weights))
-        st.warning(f"{name}: the maps show the plumbing, not knowledge.", icon=":material/casino:")
+        render_badge("random weights", f"{name}: the maps show the plumbing, not knowledge.")
     foreign = () if case.image.startswith("toy-") else (image_title(case),)
     limits = describe_limits(case.prompts, foreign) if case.model == catalogue.TOY else None
     if limits:
-        st.warning(plain(f"{limits[0].upper()}{limits[1:]}. Choose a real model in the sidebar to ask about them."))
+        text = f"{limits[0].upper()}{limits[1:]}. Choose a real model in the sidebar to ask about them."
+        render_badge("not in the toy's world", plain(text))
     loaded = _load(case)
     for remark in loaded.remarks:
-        st.warning(plain(remark))
+        render_badge("about the model", plain(remark))
     tower = loaded.tower
     if case.size is not None and any(case.size % side for side in tower.patch_px):
         case = replace(case, size=None)
@@ -246,14 +265,14 @@ def _render_back_to_toy() -> None:
 
 
 def _render_tools(help: str, exports: Exports) -> None:
-    with st.popover("help", type="tertiary", icon=":material/help:"):
+    with st.popover("help", type="tertiary"):
         st.markdown(help)
-    with st.popover("link", type="tertiary", icon=":material/link:"):
+    with st.popover("link", type="tertiary"):
         st.caption("This view. An uploaded file is found again by this address for a day after it was last seen.")
         st.code(to_link(st.context.url or "", state.view()), language=None, wrap_lines=True)
-    with st.popover("python", type="tertiary", icon=":material/code:", disabled=not exports.python):
+    with st.popover("python", type="tertiary", disabled=not exports.python):
         st.caption("The same numbers in a notebook.")
         st.code(exports.python, language="python")
-    with st.popover("save", type="tertiary", icon=":material/download:", disabled=not exports.files):
+    with st.popover("save", type="tertiary", disabled=not exports.files):
         for label, file in exports.files.items():
             st.download_button(label, file.make, file.name, on_click="ignore", key=f"save {label}", width="stretch")

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from analysis import Region, diagnose, flip_auc
-from analysis.decomposition import decompose
+from analysis.decomposition import Component, decompose
 from analysis.flips import Culprit, FlipReport
+from analysis.uncertainty import Interval
 from data.toy import make_scenes
 from surgery import METHODS, Method, dense_features, load_model, similarity
 from tests.tiny import picture, tiny_model
@@ -67,7 +68,8 @@ def test_the_summary_carries_its_figures(report):
 def with_figures(report, figures):
     """The report with other figures: method -> (flip AUC, contrast)."""
     readings = {
-        name: replace(report.readings["clip"], flip_auc=auc, contrast=value) for name, (auc, value) in figures.items()
+        name: replace(report.readings["clip"], flip_auc=auc, contrast=value, interval=Interval(auc, auc, 0.0))
+        for name, (auc, value) in figures.items()
     }
     return replace(report, readings=readings)
 
@@ -79,7 +81,7 @@ def with_figures(report, figures):
         (0.49, 0.0014, "Flipped, but AUC and contrast disagree"),
         (0.51, 0.0014, "Not flipped"),
         (0.49, -0.0014, "Flipped"),
-        (0.5, -0.0014, "Not flipped"),
+        (0.5, -0.0014, "Cannot tell"),
     ],
 )
 def test_auc_and_contrast_of_opposite_sign_are_told(report, auc, value, verdict):
@@ -174,6 +176,52 @@ def test_errors(toy, options, message):
         diagnose(toy, **case)
 
 
-def test_the_lower_contrast_is_worst_where_aucs_tie(report):
+def test_ties_are_named_as_ties(report):
     tied = with_figures(report, {"clip": (0.2, -0.1), "gem": (0.9, 0.1), "sclip": (0.0, -0.3), "maskclip": (0.0, -0.4)})
-    assert "GEM does best (AUC 0.90) and MaskCLIP worst (AUC 0.00)" in tied.summary
+    assert "GEM does best (AUC 0.90) and SCLIP and MaskCLIP worst (AUC 0.00 each)." in tied.summary
+    tied = with_figures(report, {"clip": (0.2, -0.1), "gem": (0.9, 0.1), "sclip": (0.904, 0.3), "naclip": (0.1, -0.4)})
+    assert "Of the other methods GEM and SCLIP do best (AUC 0.90 each) and NACLIP worst (AUC 0.10)." in tied.summary
+    assert tied.headline().endswith(" · GEM and SCLIP 0.90")
+    first = report.culprits[0]
+    culprits = (first, Culprit(report.culprits[1].component, first.blame), report.culprits[2])
+    assert f" {first.label} and {culprits[1].label} tie." in replace(report, culprits=culprits).explanation
+
+
+def test_a_verdict_needs_evidence(report):
+    assert report.verdict == "Flipped" and report.readings["clip"].interval.high < 0.5
+    clip = replace(report.readings["clip"], interval=Interval(0.31, 0.66, 0.7))
+    near = replace(report, readings={**report.readings, "clip": clip})
+    assert near.verdict == "Cannot tell" and near.summary.startswith("Cannot tell. The AUC is too near 0.5")
+    assert "the 95 % interval of the AUC is 0.31 to 0.66." in near.explanation
+    assert near.headline().startswith(f"Cannot tell · AUC {clip.flip_auc:.2f} (0.31 to 0.66) · ")
+    untrained = replace(report, random_weights=True)
+    assert untrained.summary.startswith("Cannot tell. The weights are random")
+    small = Region.from_patches([(0, 0), (0, 1)], report.region.grid)
+    few = replace(report, region=small)
+    assert few.summary.startswith("Cannot tell. The region has only 2 patches; 5 is the least")
+
+
+def test_random_weights_are_told_by_the_model():
+    mask = np.zeros((60, 90), bool)
+    mask[:30, :45] = True
+    assert diagnose(tiny_model("tiny-vit"), picture(), "a thing", mask).verdict == "Cannot tell"
+
+
+def test_the_headline_names_a_component(report):
+    worst = report.culprits[0]
+    assert (
+        f" · {worst.label} writes {typeset(worst.blame, '+#.3g')} of {typeset(report.contrast['clip'], '+#.3g')} · "
+        in (report.headline())
+    )
+    whole = Component("attention", worst.component.block)
+    terms = report.blame.merged().contrast(report.region)[0, :, 0]
+    term = terms[report.blame.merged().components.index(whole)]
+    assert f"{whole.label} writes {typeset(term, '+#.3g')} of" in report.headline(whole)
+
+
+def test_every_crossing_of_the_lens_is_named(report):
+    many = with_lens(report, [0.1, -0.2, 0.3, 0.2, -0.4], 4)
+    assert (
+        "the contrast turns 3 times: negative in block 0, from +0.100 to −0.200; positive in block 1, from −0.200 to "
+        "+0.300; negative in block 3, from +0.200 to −0.400. The"
+    ) in many

@@ -8,6 +8,7 @@ from dashboard.events import (
     is_threshold,
     picked_box,
     picked_cell,
+    picked_drawing,
     picked_index,
     picked_indices,
     picked_outline,
@@ -78,3 +79,27 @@ def test_nonsense_is_nothing(event: Any) -> None:
     assert picked_cell(event, 4, 5) is None
     assert picked_threshold(event) is None
     assert not is_threshold(event)
+
+
+def test_a_drawing_has_its_points() -> None:
+    box = {"type": "region", "shape": "box", "points": [[1, 2], [3.5, 4]]}
+    assert picked_drawing(box) == ("box", [(1.0, 2.0), (3.5, 4.0)])
+    assert picked_drawing({"type": "region", "shape": "none", "points": []}) == ("none", [])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {"type": "patch", "row": 1, "column": 1},
+        {"type": "region", "shape": "box", "points": [[1, 2]]},
+        {"type": "region", "shape": "box", "points": [[1, 2], [3]]},
+        {"type": "region", "shape": "box", "points": [[1, 2], ["x", 3]]},
+        {"type": "region", "shape": "lasso", "points": [[1, 2], [3, 4]]},
+        {"type": "region", "shape": "star", "points": [[1, 2], [3, 4], [5, 6]]},
+        {"type": "region", "shape": "box", "points": "x"},
+        {"type": "region", "shape": "box", "points": [3, 4]},
+    ],
+)
+def test_what_is_no_drawing_is_none(event: object) -> None:
+    assert picked_drawing(event) is None

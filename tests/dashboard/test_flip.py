@@ -13,14 +13,15 @@ from analysis import Region
 from analysis.decomposition import Component
 from analysis.flip_tables import component_table
 from analysis.flips import examine
-from dashboard import services
+from dashboard import events, services, state
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures
 from dashboard.pages.flip import results
-from dashboard.pages.flip.body import lens_caption, map_cells
+from dashboard.pages.flip.body import map_cells, method_cells, take_method
 from dashboard.pages.flip.exports import flip_exports, python_flip, with_custom
-from dashboard.pages.flip.region import MAX_CORNERS, drawn_region
+from dashboard.pages.flip.region import MAX_CORNERS, written_region
 from dashboard.pages.flip.settings import FlipSettings
+from dashboard.settings import View
 from data.samples import load_sample
 from surgery import Method
 from tests.dashboard.conftest import carried_out, component_data, error_texts
@@ -28,7 +29,7 @@ from tests.dashboard.conftest import carried_out, component_data, error_texts
 SCENE = load_sample("toy-2")
 PHRASE = next(iter(SCENE.masks))
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{PHRASE}")
-SHOWN = FlipSettings(ablate=True)
+SHOWN = FlipSettings(beside=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,12 @@ def test_the_chosen_bar_stands_out(report) -> None:
 def test_the_lens_marks_where_the_sign_turns(report) -> None:
     turned = replace(report, lens_contrast=np.array([0.1, 0.05, -0.02, -0.2]), turning_layer=2)
     figure = figures.plot_lens(turned, layer=1)
-    assert figure.layout.annotations[0].text == "sign turns in block 1"
+    assert figure.layout.annotations[-1].text == "sign turns in block 1"
+    many = replace(report, lens_contrast=np.array([0.1, -0.05, 0.02, -0.2]))
+    assert figures.plot_lens(many).layout.annotations[-1].text == "sign turns in blocks 0, 1, 2"
+    assert figures.plot_lens(replace(report, lens_contrast=-np.ones(4))).layout.annotations[-1].text == (
+        "negative throughout"
+    )
     assert np.argmax(figure.data[0].marker.size) == 2  # read out after block 1
     assert figures.lens_component(0) == Component("embedding")
     assert figures.lens_component(2) == Component("attention", 1)
@@ -151,32 +157,63 @@ def test_the_maps_of_a_component_and_without_it() -> None:
     case = replace(CASE, method_a="gem", **results.choice_of(part))
     found = results.flip_report(case)
     cells = map_cells(case, SHOWN, found, part)
-    assert [cell.title for cell in cells] == ["CLIP", "what m2 adds", "CLIP without m2", "GEM"]
+    assert [cell.title for cell in cells] == ["CLIP", "what m2 adds", "without m2", "GEM"]
     assert "contrast" in cells[2].note and "AUC" in cells[2].note
     assert not np.allclose(cells[0].values, cells[2].values)
     whole = sum(results.term_map(found.blame, other) for other in found.blame.components)
     np.testing.assert_allclose(whole, cells[0].values, atol=1e-4)
     embedding = map_cells(case, SHOWN, found, Component("embedding"))
-    assert len(embedding) == 3  # the embedding cannot be removed
+    assert [cell.title for cell in embedding] == ["CLIP", "what embedding adds", "GEM"]  # it cannot be removed
+    assert [cell.title for cell in map_cells(case, FlipSettings(), found, None)] == ["CLIP"]
+
+
+def test_a_small_map_a_method_and_the_chosen_one_is_marked() -> None:
+    case = replace(CASE, method_a="gem")
+    readings = with_custom(case, results.flip_report(case)).readings
+    cells = method_cells(case, SHOWN, readings)
+    assert [cell.title for cell in cells][:3] == ["CLIP", "MaskCLIP", "CLIP Surgery"] and len(cells) == 8
+    assert [cell.title for cell in cells if cell.chosen] == ["GEM"]
+    assert cells[0].note == f"AUC {readings['clip'].flip_auc:.2f}"
+
+
+def test_a_click_on_a_small_map_puts_it_beside_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View(CASE)
+    monkeypatch.setattr(state, "case", lambda: view.case)
+    monkeypatch.setattr(state, "settings", lambda kind: view.of(kind))
+    changes: dict = {}
+    monkeypatch.setattr(state, "adjust", lambda _kind, **change: changes.update(change))
+    monkeypatch.setattr(state, "update", changes.update)
+    names = ["clip", "gem", "sclip"]
+    take_method({"type": "action", "row": 1, "column": 1}, names)
+    assert changes == {"beside": True, "method_a": "gem"}
+    view = View(replace(CASE, method_a="gem"), (SHOWN,))
+    for column in (1, 0):
+        changes.clear()
+        take_method({"type": "action", "row": 1, "column": column}, names)
+        assert changes == {"beside": False}
+    changes.clear()
+    take_method({"type": "action", "row": 0, "column": 1}, names)
+    take_method({"type": "action", "row": 1, "column": 3}, names)
+    assert not changes
 
 
 @pytest.mark.parametrize(
-    ("selection", "region"),
+    ("shape", "points", "region"),
     [
-        ({"box": [{"x": [50.2, 10.6], "y": [-5, 30]}]}, "box:11,0,50,30"),
-        ({"lasso": [{"x": [0, 10, 500], "y": [0, 10.4, 20]}]}, "polygon:0,0,10,10,100,20"),
-        ({"points": [{"curve_number": 0, "point_index": 3}]}, ""),
-        ({}, ""),
+        ("box", [[50.2, 30], [10.6, -5]], "box:11,0,50,30"),
+        ("lasso", [[0, 0], [10, 10.4], [500, 20]], "polygon:0,0,10,10,100,20"),
+        ("none", [], ""),
     ],
 )
-def test_a_drawing_becomes_a_region_inside_the_image(selection: dict, region: str) -> None:
-    assert drawn_region({"selection": selection}, (200, 100)) == region
+def test_a_drawing_becomes_a_region_inside_the_image(shape: str, points: list, region: str) -> None:
+    drawing = events.picked_drawing({"type": "region", "shape": shape, "points": points})
+    assert written_region(*drawing, (200, 100)) == region
 
 
 def test_a_long_lasso_is_thinned_for_the_address() -> None:
     turn = np.linspace(0, 2 * np.pi, 500)
-    event = {"selection": {"lasso": [{"x": (50 + 40 * np.cos(turn)).tolist(), "y": (50 + 40 * np.sin(turn)).tolist()}]}}
-    assert drawn_region(event, (100, 100)).count(",") <= 2 * MAX_CORNERS
+    points = list(zip(50 + 40 * np.cos(turn), 50 + 40 * np.sin(turn), strict=True))
+    assert written_region("lasso", points, (100, 100)).count(",") <= 2 * MAX_CORNERS
 
 
 def test_the_regions_own_phrase_is_examined_first() -> None:
@@ -190,16 +227,31 @@ def test_the_regions_own_phrase_is_examined_first() -> None:
         examined_prompt(Case())
 
 
-def test_the_page_gives_a_verdict(open_app) -> None:
-    app = open_app(replace(CASE, component="m2", layer=2), SHOWN, page="flip")
+def test_the_page_gives_a_verdict_in_one_line(open_app) -> None:
+    app = open_app(replace(CASE, component="m2", layer=2), page="flip")
     assert not app.exception and not app.error
     texts = [element.value.replace("\\", "") for element in app.markdown]
-    heading = texts.index("#### Not flipped, but AUC and contrast disagree")
-    assert texts[heading + 1].startswith("In the CLIP map of")  # the heading is not said again
-    assert "AUC 0.5" in texts[heading + 1] and "(contrast −0.0" in texts[heading + 1]
-    cells = component_data(app, "clip_theatre_map_view")[0]["rows"][0]["cells"]
-    assert [cell["title"] for cell in cells][1:3] == ["what m2 adds", "CLIP without m2"]
-    assert len(app.get("plotly_chart")) == 6
+    (headline,) = [text for text in texts if text.startswith("#### ")]
+    report = with_custom(CASE, results.flip_report(CASE))
+    assert headline == f"#### {report.headline(Component('mlp', 2))}" and "m2 writes" in headline
+    assert report.explanation in texts  # behind "more"
+    view = component_data(app, "clip_theatre_map_view")[0]
+    assert [cell["title"] for cell in view["rows"][0]["cells"]] == ["CLIP", "what m2 adds", "without m2"]
+    assert view["draw"] and [row["chooses"] for row in view["rows"]] == [False, True]
+    assert len(view["rows"][1]["cells"]) == 8 and len(app.get("plotly_chart")) == 4
+
+
+def test_without_a_choice_the_worst_component_is_shown(open_app) -> None:
+    view = component_data(open_app(CASE, page="flip"), "clip_theatre_map_view")[0]
+    worst = results.flip_report(CASE).culprits[0].label
+    assert view["rows"][0]["cells"][1]["title"] == f"what {worst} adds"
+
+
+def test_random_weights_get_no_verdict(open_app) -> None:
+    case = Case(model="ViT-S-32-alt", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
+    app = open_app(case, page="flip")
+    assert not app.exception and not app.error
+    assert any(element.value.startswith("#### Cannot tell") for element in app.markdown)
 
 
 def test_the_free_method_counts_among_the_others() -> None:
@@ -210,37 +262,25 @@ def test_the_free_method_counts_among_the_others() -> None:
     assert "custom (AUC" in worst.summary
 
 
-@pytest.mark.parametrize(
-    ("lens", "turn", "caption"),
-    [
-        ([0.1, -0.2], 1, "Where the line crosses zero the map turns. Click"),
-        ([-0.1, -0.2], None, "The line never crosses zero: no block turns the map. Click"),
-        ([], None, ""),
-    ],
-)
-def test_the_lens_is_told_as_it_runs(report, lens: list[float], turn: int | None, caption: str) -> None:
-    said = lens_caption(replace(report, lens_contrast=np.array(lens), turning_layer=turn))
-    assert said.startswith(caption) and bool(said) == bool(caption)
-
-
 def test_without_a_region_the_page_says_what_to_draw(open_app) -> None:
     app = open_app(Case(image="china", prompts=("a pagoda",)), page="flip")
     assert not app.exception and not app.error
-    assert "Draw the region that should light up" in app.info[0].value
-    assert "appears above the picture while the pointer is over it" in app.info[0].value.replace("\n", " ")
+    assert any("Draw the region that should light up" in element.value for element in app.markdown)
+    view = component_data(app, "clip_theatre_map_view")[0]
+    assert view["draw"] and [cell["title"] for cell in view["rows"][0]["cells"]] == ["CLIP"]
 
 
-def test_a_region_that_is_not_there_leaves_the_picture_to_draw_on(open_app) -> None:
+def test_a_region_that_is_not_there_leaves_the_map_to_draw_on(open_app) -> None:
     app = open_app(replace(CASE, region="object:a unicorn"), page="flip")
     assert "Expected region to be one of" in error_texts(app)
-    assert len(app.get("plotly_chart")) == 1
+    assert component_data(app, "clip_theatre_map_view")[0]["draw"]
 
 
 def test_a_resnet_is_examined_without_lens_and_mlp(open_app) -> None:
     case = Case(model="RN50", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
-    app = open_app(replace(case, layer=0, head=1), SHOWN, page="flip")
+    app = open_app(replace(case, layer=0, head=1), page="flip")
     assert not app.exception and not app.error
-    figure = json.loads(app.get("plotly_chart")[2].proto.spec)
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert "no logit lens" in figure["layout"]["annotations"][0]["text"]
 
 
@@ -248,7 +288,7 @@ def test_the_lines_give_the_numbers_of_the_page() -> None:
     part = Component("head", 3, 1)
     case = replace(CASE, **results.choice_of(part))
     report, found = results.flip_report(case), {}
-    exec(python_flip(case, SHOWN, part), found)
+    exec(python_flip(case, part), found)
     assert found["report"].contrast == pytest.approx(with_custom(case, report).contrast, abs=1e-4)
     assert not found["report"].interventions
     np.testing.assert_allclose(found["adds"], results.term_map(report.blame, part), atol=1e-5)

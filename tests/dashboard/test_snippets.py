@@ -20,7 +20,6 @@ from dashboard.pages.affinity.exports import python_affinity
 from dashboard.pages.affinity.settings import AffinitySettings
 from dashboard.pages.flip import results as flip_results
 from dashboard.pages.flip.exports import python_flip
-from dashboard.pages.flip.settings import FlipSettings
 from dashboard.pages.layers.exports import python_layers
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.pages.redundancy.exports import python_redundancy
@@ -49,7 +48,6 @@ MAPS = {
     "random weights": Case(model="ViT-S-32-alt", weights="random", image="toy-1", prompts=("grass", "sand")),
     "polygon": Case(image="toy-1", prompts=("grass",), methods=("clip",), region="polygon:10,20,120,20,120,160"),
 }
-HIDDEN, SHOWN = FlipSettings(), FlipSettings(ablate=True)
 CHOSEN = replace(MAPS["default"], patch=(3, 4), layer=2, head=1)
 
 
@@ -63,10 +61,10 @@ def python_affinity_of(case: Case) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     **{f"maps, {name}": lambda case=case: python_maps(case) for name, case in MAPS.items()},
-    "flip": lambda: python_flip(BOX, HIDDEN, None),
-    "flip, removals": lambda: python_flip(BOX, HIDDEN, None, removals=True),
-    "flip, ablated": lambda: python_flip(CHOSEN, SHOWN, Component("head", 2, 1)),
-    "flip, an embedding": lambda: python_flip(CHOSEN, SHOWN, Component("embedding")),
+    "flip": lambda: python_flip(BOX, None),
+    "flip, removals": lambda: python_flip(BOX, None, removals=True),
+    "flip, ablated": lambda: python_flip(CHOSEN, Component("head", 2, 1)),
+    "flip, an embedding": lambda: python_flip(CHOSEN, Component("embedding")),
     "layers": lambda: python_layers(CHOSEN),
     "layers, another interpolation": lambda: python_layers(replace(CHOSEN, custom=METHODS["clip_surgery"])),
     "layers, no region": lambda: python_layers(MAPS["custom"]),
@@ -202,7 +200,7 @@ def test_methods_without_meaning_for_the_model_are_left_out(open_app) -> None:
 
 def test_the_flip_page_hands_out_custom_and_removals(open_app) -> None:
     case = replace(CHOSEN, component="a2.h1")
-    app: AppTest = open_app(case, SHOWN, page="flip")
+    app: AppTest = open_app(case, page="flip")
     (code,) = [code.value for code in app.code if "load_model" in code.value]
     found, printed = run(code)
     report = flip_results.flip_report(case)

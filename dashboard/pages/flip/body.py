@@ -1,4 +1,8 @@
-"""The Flip page: is the map flipped, where does its sign turn, who writes it, and what happens without that part?"""
+"""The Flip page: is the map flipped, where does its sign turn, who writes it, and what happens without that part?
+
+One window holds it all: a headline; the maps on the left, on the first of which the region is drawn; lens above
+waterfall; heads above blame against removal.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -8,20 +12,20 @@ from typing import Any
 import streamlit as st
 
 from analysis.decomposition import Component
-from analysis.flips import FlipReport
+from analysis.flips import FlipReport, MethodReading
 from dashboard import catalogue, events, services, state
-from dashboard.case import CUSTOM, Case, describe_method, examinable_prompts, examined_prompt, method_title
+from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt, method_title
 from dashboard.figures import flip as figures
 from dashboard.figures import shared_limit
 from dashboard.jobs import Job, Stopped
-from dashboard.pages.flip import results
+from dashboard.pages.flip import PAGE, results
 from dashboard.pages.flip.exports import flip_exports, with_custom
-from dashboard.pages.flip.region import render_region
+from dashboard.pages.flip.region import FIELD, take_drawing
 from dashboard.pages.flip.settings import FlipSettings
 from dashboard.panels.chart import render_figure
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
-from dashboard.panels.page import Exports
+from dashboard.panels.page import EXPECTED, Exports
 from dashboard.panels.texts import plain
 from dashboard.panels.work import is_under_way, watch
 from dashboard.regions import outline_path
@@ -29,7 +33,9 @@ from dashboard.regions import outline_path
 HELP = """
 **Contrast** is the mean cosine of the region's patches with the text, minus that of the background patches.
 **Flip AUC** is the probability that a patch of the region outscores one of the background; below 0.5 the map is
-flipped.
+flipped. Neighbouring patches are alike, so the 95 % interval of the AUC counts them for less than their number: its
+variance uses the map's own correlation of neighbours, rho^distance (Clifford et al. 1989). Where the interval
+holds 0.5, one side has fewer than five patches, or the weights are random, the verdict is *cannot tell*.
 
 **Logit lens**: the tokens after every block go through the model's read-out as if it were the last block
 (nostalgebraist 2020, *interpreting GPT: the logit lens*).
@@ -46,95 +52,167 @@ also acts through the later ones, so the two can differ.
 **Names**: a3 is the attention of block 3, a3.h1 its head 1, m3 its MLP. Blocks and heads count from 0.
 """
 
-DRAW = """
-**Draw the region that should light up.** Drag a box over the object in the picture, or trace its outline with the
-lasso of the tool bar, which appears above the picture while the pointer is over it. A made scene also has its objects'
-exact masks, and a mask file can be uploaded: both are under *Region that should light up* in the sidebar.
-"""
+DRAW = (
+    "**Draw the region that should light up**: drag a box over the object in the map, or trace it with the lasso. The "
+    "exact masks of made scenes, and mask files, are in the sidebar."
+)
 
 AUTOMATIC = frozenset({catalogue.TOY})
 """Models whose components are all removed without being asked to: it takes less than a second."""
 
 
 def render_flip(case: Case, own: FlipSettings) -> Exports:
-    """Photograph and verdict, lens and waterfall, the maps of the chosen component, heads and removals."""
-    text = examined_prompt(case)
-    photo, words = st.columns([1, 1.75], gap="medium")
-    with photo:
-        _render_prompt(case, text)
-        render_region(case)
+    """Headline, maps, lens and waterfall, heads and removals."""
+    headline = st.container(horizontal=True, vertical_alignment="center", key="headline")
     if not case.region:
-        words.info(DRAW, icon=":material/ink_selection:")
-        with words:
-            _render_map_alone(case, text)
+        with headline:
+            st.markdown(DRAW, width="stretch")
+            _render_prompt(case)
+        _render_map_alone(case)
         return Exports()
-    with words, st.spinner("Decomposing the map …", show_time=True):
-        report = results.flip_report(case)
-    chosen = results.chosen_component(case, report.blame)
-    with words:
-        _render_verdict(case, report)
-    _render_depth(case, report, chosen)
-    _render_maps(case, own, report, chosen)
-    report = _render_components(case, report, chosen)
+    maps, depth, parts = st.columns([1.7, 1, 1], gap="small")
+    with maps:
+        problem = _region_problem(case)
+        if problem is not None:
+            _render_map_alone(case)
+            raise problem
+        with st.spinner("Decomposing the map …", show_time=True):
+            report = results.flip_report(case)
+    chosen = results.chosen_component(case, report.blame) or results.worst_component(report)
+    with headline:
+        _render_headline(case, report, chosen)
+    with maps:
+        _render_maps(case, own, report, chosen)
+    with depth, st.container(key="window-depth"):
+        _render_depth(case, report, chosen)
+    with parts, st.container(key="window-parts"):
+        report = _render_components(case, report, chosen)
     return flip_exports(case, own, report, chosen)
 
 
-def _render_prompt(case: Case, text: str) -> None:
+def _region_problem(case: Case) -> Exception | None:
+    """Why the region cannot be used: then another one can still be drawn."""
+    try:
+        services.region(case)
+    except EXPECTED as error:
+        return error
+    return None
+
+
+def _render_prompt(case: Case) -> None:
     st.selectbox(
         "Prompt under examination",
         examinable_prompts(case),
+        label_visibility="collapsed",
+        width=190,
         help="The phrase of the region where it has one, else the first prompt, unless another is chosen here.",
-        **state.widget("flip prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
+        **state.widget("flip prompt", examined_prompt(case), lambda case, chosen: replace(case, prompt=chosen)),
     )
 
 
-def _render_map_alone(case: Case, text: str) -> None:
-    values = results.examined_maps(case, "clip").patches[:, :, 0]
-    cell = Cell("CLIP", values, note=region_note(values, None))
-    row = Row(f"“{text}”", (cell,))
-    view = MapView(photo_of(services.image(case)), (row,), shared_limit([values]), patch=case.patch)
-    render_map_view(view, key="flip map alone", on_event=lambda event: take_patch(event, services.grid(case)))
-
-
-def _render_verdict(case: Case, report: FlipReport) -> None:
+def _render_headline(case: Case, report: FlipReport, chosen: Component | None) -> None:
+    """One line with the figures that matter, the prose behind "more", and the prompt."""
     shown = with_custom(case, report)
-    st.markdown(f"#### {shown.verdict}", help="Flip AUC of the CLIP map below 0.5 means flipped.")
-    st.markdown(plain(shown.explanation))
-    names = [*shown.readings]
-    render_figure(
-        figures.plot_methods(shown, case.method_a),
-        key="flip methods",
-        on_event=lambda event: _take_method(event, names),
+    st.markdown(f"#### {plain(shown.headline(chosen))}", width="content")
+    with st.popover("more", type="tertiary"):
+        st.markdown(plain(shown.explanation))
+        st.markdown(PAGE.look_for)
+    _render_prompt(case)
+
+
+def _render_map_alone(case: Case) -> None:
+    """The CLIP map to draw on, where there is no region that could be judged."""
+    values = results.examined_maps(case, "clip").patches[:, :, 0]
+    row = Row(f"“{examined_prompt(case)}”", (Cell("CLIP", values, note=region_note(values, None)),))
+    view = MapView(photo_of(services.image(case)), (row,), shared_limit([values]), patch=case.patch, draw=True)
+    _render_view(case, view, ())
+
+
+def _render_view(case: Case, view: MapView, names: Sequence[str]) -> None:
+    size, grid = services.image(case).rgb.shape[:2], services.grid(case)
+
+    def happened(event: Mapping[str, Any]) -> None:
+        take_patch(event, grid)
+        take_drawing(event, size)
+        take_method(event, names)
+
+    render_map_view(view, key="flip maps", on_event=happened)
+    problem = state.problem(FIELD)
+    if problem is not None:
+        st.error(f"{plain(problem[1])}\n\nDraw a larger region; it stays as it was.")
+
+
+def _render_maps(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> None:
+    """The CLIP map, what the component adds to it, the map without it; below, the maps of all methods."""
+    with st.spinner("Running the network without it …", show_time=True):
+        cells = map_cells(case, own, report, chosen)
+    readings = with_custom(case, report).readings
+    small = method_cells(case, own, readings)
+    mask, picture = services.region_mask(case), services.image(case)
+    view = MapView(
+        photo=photo_of(picture),
+        rows=(Row("", tuple(cells)), Row("", tuple(small), chooses=True)),
+        limit=shared_limit([cell.values for cell in (*cells, *small)]),
+        outline=outline_path(mask, picture.rgb.shape[:2]),
+        patch=case.patch,
+        draw=True,
+        wide=True,
     )
-    st.caption("Right of the dotted line the object lights up. Click a bar to see its map below.")
+    _render_view(case, view, [*readings])
 
 
-def _take_method(event: Mapping[str, Any], names: Sequence[str]) -> None:
-    index = events.picked_index(event, 0)
-    if index is not None and index < len(names):
-        state.update(method_a=names[index])
+def map_cells(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> list[Cell]:
+    """The maps of the first row, each with contrast and flip AUC below it."""
+    region, whole = report.region, report.readings["clip"].values
+    cells = [Cell("CLIP", whole, note=region_note(whole, region), hint="The map under examination.")]
+    if chosen is not None:
+        term = results.term_map(report.blame, chosen)
+        name = figures.describe_component(chosen)
+        hint = f"What the {name} adds to the cosine of every patch. All components together are the CLIP map."
+        cells.append(Cell(f"what {chosen.label} adds", term, note=region_note(term, region), hint=hint))
+    if chosen is not None and results.can_be_removed(chosen):
+        without = results.map_without(case, chosen)
+        hint = f"The {name} gives every patch its mean; the network ran again from its block on."
+        cells.append(Cell(f"without {chosen.label}", without, note=region_note(without, region), hint=hint))
+    if own.beside and case.method_a != "clip":
+        reading = with_custom(case, report).readings.get(case.method_a)
+        if reading is not None:
+            note, hint = region_note(reading.values, region), describe_method(reading.method)
+            cells.append(Cell(method_title(case.method_a), reading.values, note=note, hint=hint))
+    return cells
+
+
+def method_cells(case: Case, own: FlipSettings, readings: Mapping[str, MethodReading]) -> list[Cell]:
+    """A small map a method with its flip AUC; the one that stands in the row above is marked. Pure."""
+    return [
+        Cell(
+            method_title(name),
+            found.values,
+            note=f"AUC {found.flip_auc:.2f}",
+            hint=describe_method(found.method),
+            chosen=own.beside and name == case.method_a,
+        )
+        for name, found in readings.items()
+    ]
+
+
+def take_method(event: Mapping[str, Any], names: Sequence[str]) -> None:
+    """A click on a small map puts it into the row above, or takes it away again."""
+    cell = events.picked_cell(event, 2, len(names))
+    if cell is None or cell[0] != 1:
+        return
+    name, beside = names[cell[1]], state.settings(FlipSettings).beside
+    again = name == "clip" or (beside and name == state.case().method_a)
+    state.adjust(FlipSettings, beside=not again)
+    if not again:
+        state.update(method_a=name)
 
 
 def _render_depth(case: Case, report: FlipReport, chosen: Component | None) -> None:
-    lens, waterfall = st.columns(2, gap="medium")
-    with lens:
-        render_figure(figures.plot_lens(report, case.layer), key="flip lens", on_event=_take_lens)
-        st.caption(lens_caption(report))
-    with waterfall:
-        parts = figures.waterfall_components(report)
-        render_figure(
-            figures.plot_waterfall(report, chosen), key="flip waterfall", on_event=lambda e: _take_component(e, parts)
-        )
-        st.caption("Blue bars pull towards the background. Click a bar for its own map.")
-
-
-def lens_caption(report: FlipReport) -> str:
-    """What to look for in the logit lens: a line that crosses zero, or keeps its sign; "" for a ResNet. Pure."""
-    if not len(report.lens_contrast):
-        return ""
-    if report.turning_layer is None:
-        return "The line never crosses zero: no block turns the map. Click a point to choose its block."
-    return "Where the line crosses zero the map turns. Click a point to choose its block."
+    render_figure(figures.plot_lens(report, case.layer), key="flip lens", on_event=_take_lens, stretch=True)
+    parts = figures.waterfall_components(report)
+    figure = figures.plot_waterfall(report, chosen)
+    render_figure(figure, key="flip waterfall", on_event=lambda event: _take_component(event, parts), stretch=True)
 
 
 def _take_lens(event: Mapping[str, Any]) -> None:
@@ -149,71 +227,12 @@ def _take_component(event: Mapping[str, Any], parts: Sequence[Component]) -> Non
         state.update(**results.choice_of(part))
 
 
-def _render_maps(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> None:
-    """The CLIP map, what the chosen component adds to it, the map without it, and the map of the chosen method."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        if chosen is None:
-            st.markdown("**No component is chosen.** Click a bar, a cell or a dot.", width="content")
-        else:
-            name = figures.describe_component(chosen)
-            st.markdown(f"**{plain(chosen.label)}** · {plain(name)}", width="content")
-            st.toggle(
-                "ablate",
-                help="Shows the map without the component: mean-ablated, and re-run from its block on.",
-                disabled=not results.can_be_removed(chosen),
-                **state.setting(own, "ablate"),
-            )
-            nothing = {"component": "", "layer": None, "head": None}
-            st.button("Clear choice", type="tertiary", on_click=lambda: state.update(**nothing))
-    with st.spinner("Running the network without it …", show_time=True):
-        cells = map_cells(case, own, report, chosen)
-    mask, picture = services.region_mask(case), services.image(case)
-    view = MapView(
-        photo=photo_of(picture),
-        rows=(Row("", tuple(cells)),),
-        limit=shared_limit([cell.values for cell in cells]),
-        outline=outline_path(mask, picture.rgb.shape[:2]),
-        patch=case.patch,
-    )
-    render_map_view(view, key="flip maps", on_event=lambda event: take_patch(event, services.grid(case)))
-
-
-def map_cells(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> list[Cell]:
-    """The maps of the row, each with contrast and flip AUC below it."""
-    region, whole = report.region, report.readings["clip"].values
-    cells = [Cell("CLIP", whole, note=region_note(whole, region), hint="The map under examination.")]
-    if chosen is not None:
-        term = results.term_map(report.blame, chosen)
-        hint = "What the component adds to the cosine of every patch. All components together are the CLIP map."
-        cells.append(Cell(f"what {chosen.label} adds", term, note=region_note(term, region), hint=hint))
-        if own.ablate and results.can_be_removed(chosen):
-            without = results.map_without(case, chosen)
-            hint = "The component gives every patch its mean; the network ran again from its block on."
-            cells.append(Cell(f"CLIP without {chosen.label}", without, note=region_note(without, region), hint=hint))
-    if case.method_a != "clip":
-        reading = _reading(case, report, case.method_a)
-        if reading is not None:
-            note, hint = region_note(reading.values, region), describe_method(reading.method)
-            cells.append(Cell(method_title(case.method_a), reading.values, note=note, hint=hint))
-    return cells
-
-
-def _reading(case: Case, report: FlipReport, name: str) -> Any:
-    return results.read_map(case, name) if name == CUSTOM else report.readings.get(name)
-
-
 def _render_components(case: Case, report: FlipReport, chosen: Component | None) -> FlipReport:
     """Heads and removals; returns the report with the interventions that were computed."""
-    heads, removal = st.columns(2, gap="medium")
-    with heads:
-        parts = figures.heads_components(report)
-        render_figure(
-            figures.plot_heads(report, chosen), key="flip heads", on_event=lambda e: _take_component(e, parts)
-        )
-        st.caption("The bluest cells write the flip. Click a cell to choose its block and head.")
-    with removal:
-        report = _render_removals(case, report, chosen)
-    return report
+    parts = figures.heads_components(report)
+    figure = figures.plot_heads(report, chosen)
+    render_figure(figure, key="flip heads", on_event=lambda event: _take_component(event, parts), stretch=True)
+    return _render_removals(case, report, chosen)
 
 
 def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -> FlipReport:
@@ -223,10 +242,8 @@ def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -
     parts = [found.component for found in report.interventions]
     missing = {heads: len({*results.removable(case, heads)} - {*parts}) for heads in (False, True)}
     if parts:
-        render_figure(
-            figures.plot_ablation(report, chosen), key="flip removals", on_event=lambda e: _take_component(e, parts)
-        )
-        st.caption("On the dotted line removal does what blame says; far off it, a component acts through later ones.")
+        figure = figures.plot_ablation(report, chosen)
+        render_figure(figure, key="flip removals", on_event=lambda event: _take_component(event, parts), stretch=True)
     else:
         st.markdown("**Blame against removal**")
         st.caption("Blame is arithmetic. Remove components, and a plot shows whether each is also a cause.")

@@ -25,7 +25,7 @@ def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
     """The exports of the page; files are made when they are asked for."""
     photo, report = services.image(case).rgb, with_custom(case, report)
     return Exports(
-        python=python_flip(case, own, chosen, removals=not missing_removals(case, heads=False)),
+        python=python_flip(case, chosen, removals=not missing_removals(case, heads=False)),
         files={
             "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
             "CSV, a row a component": File("flip.csv", lambda: to_csv(component_table(report))),
@@ -87,12 +87,11 @@ def flip_json(case: Case, own: FlipSettings, report: FlipReport) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
-def python_flip(case: Case, own: FlipSettings, chosen: Component | None, removals: bool = False) -> str:
+def python_flip(case: Case, chosen: Component | None, removals: bool = False) -> str:
     """The report, the term map of the chosen component and, where it can be removed, the map without it.
 
     Args:
         case: any case with a region.
-        own: the page's settings.
         chosen: the chosen component.
         removals: whether every attention output and every MLP is removed in turn.
     """
@@ -111,7 +110,7 @@ def python_flip(case: Case, own: FlipSettings, chosen: Component | None, removal
             "for found in report.interventions:",
             '    print(f"{found.component.label}: blame {found.blame:+.2g}, removal {found.change:+.2g}")',
         ]
-    ablated = chosen is not None and own.ablate and can_be_removed(chosen)
+    ablated = chosen is not None and can_be_removed(chosen)
     parts = [] if chosen is None else [_python_term(chosen)]
     parts += [_python_without(case)] if ablated else []
     imports += [line for part in parts for line in part.imports]

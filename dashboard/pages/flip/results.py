@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from analysis import contrast, flip_auc, score_contrast
+from analysis import contrast
 from analysis.decomposition import Blame, Component
-from analysis.flips import FlipReport, MethodReading, examine
+from analysis.flips import FlipReport, MethodReading, examine, judge_map
 from analysis.interventions import KINDS, Intervention, ablate, components_of
 from dashboard import services
-from dashboard.case import CUSTOM, Case, examined_prompt
+from dashboard.case import CUSTOM, RANDOM, Case, examined_prompt
 from dashboard.jobs import Job
 from dashboard.services import TextKey, TraceKey
 from surgery import METHODS, Method, Trace, dense_features, similarity, usable_methods
@@ -39,16 +39,15 @@ def _report(key: TraceKey, texts: TextKey, region: str, _case: Case) -> FlipRepo
         raise ValueError("Expected region to be set, but got none")
     text, trace, feature = texts.texts[0], services.trace(_case), services.text(_case, texts.texts)
     readings = {name: read_map(_case, method) for name, method in usable_methods(trace.tower).items()}
+    untrained = _case.weights == RANDOM
     with services.turn(_case):
-        return examine(trace, feature, found, readings, text=text)
+        return examine(trace, feature, found, readings, text=text, random_weights=untrained)
 
 
 def read_map(case: Case, method: str | Method) -> MethodReading:
     """The map of the examined prompt by one method, and its figures over the region."""
     region, found = services.region(case), examined_maps(case, method)
-    values = found.patches[:, :, 0]
-    figures = (contrast(values, region), score_contrast(values, region), flip_auc(values, region))
-    return MethodReading(found.method, *figures, values)
+    return judge_map(found.method, found.patches[:, :, 0], region)
 
 
 def examined_maps(case: Case, method: str | Method) -> services.Maps:
@@ -92,6 +91,11 @@ def chosen_component(case: Case, blame: Blame) -> Component | None:
     else:
         part = Component("attention", case.layer) if case.head is None else Component("head", case.layer, case.head)
     return part if part in (*blame.components, *blame.merged().components) else None
+
+
+def worst_component(report: FlipReport) -> Component | None:
+    """The head or MLP of most negative blame; None where no component pulls the contrast down."""
+    return report.culprits[0].component if report.culprits else None
 
 
 def choice_of(part: Component) -> dict[str, object]:

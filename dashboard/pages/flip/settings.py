@@ -12,12 +12,10 @@ class FlipSettings(Settings):
     """Settings of the page Flip.
 
     Attributes:
-        ablate: whether the map without the chosen component is shown.
+        beside: whether the map of the case's method stands beside that of CLIP.
     """
 
     PAGE: ClassVar = "flip"
-    FIELDS: ClassVar = {
-        "ablate": switch("ablate"),
-    }
+    FIELDS: ClassVar = {"beside": switch("beside")}
 
-    ablate: bool = False
+    beside: bool = False
