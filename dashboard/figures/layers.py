@@ -1,5 +1,6 @@
 """Figures over the blocks: norms and cosines of the streams, attention entropy, and the alpha sweep."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,15 @@ def _quantity(measure: StreamMeasure, frobenius: bool) -> str:
     return "cosine" if measure.quantity.startswith("cosine") else measure.quantity
 
 
+def group_lines(measure: StreamMeasure, stream: str, frobenius: bool = False, *, named: bool) -> list[go.Scatter]:
+    """A line and a band for every group of tokens of one stream; `named` puts them into the legend."""
+    return [
+        trace
+        for group, title in _groups(measure).items()
+        for trace in _group_traces(measure, stream, group, title, frobenius, first=named)
+    ]
+
+
 def _groups(measure: StreamMeasure) -> dict[str, str]:
     """Groups that are drawn: patches only where there is no region that splits them."""
     shown = [g for g in measure.groups if not (g == "patches" and "foreground" in measure.groups)]
@@ -85,6 +95,7 @@ def _group_traces(
         showlegend=first,
         line={"color": colour, "width": 2},
         marker={"size": 7},
+        customdata=np.column_stack([blocks, np.full(len(blocks), -1)]),
         hovertemplate=f"{title}, block %{{x}}: %{{y:.3~g}}<extra></extra>",
     )
     if frobenius or measure.groups[group].sum() < 2:
@@ -188,17 +199,61 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
             figure.add_trace(_interval(line, colour))
         dash = ("solid", "dash", "dot")[number // len(SERIES_COLOURS) % 3]
         figure.add_trace(_sweep_line(line, name, colour, dash))
-    apply_theme(figure, "Contrast against alpha, a line a kind of attention", 372)
+    apply_theme(figure, "Contrast against alpha", 300)
+    crossings = {name: critical_alphas(line) for name, line in lines.items()}
+    if any(crossings.values()):
+        figure.add_trace(_crossing_marks(axis, crossings))
+    note = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "align": "left"}
+    figure.add_annotation(text=escape(describe_crossings(crossings)), showarrow=False, font={"size": 11}, **note)
     if point is not None:
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
     shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
-    figure.update_layout(margin={"b": 108}, hovermode="closest")
-    figure.update_layout(legend={"y": -0.42, "yanchor": "top", "x": 0, "xanchor": "left"})
-    figure.update_xaxes(title="alpha (factor of the attention output)", tickvals=shown)
+    figure.update_layout(margin={"t": 46, "b": 62}, hovermode="closest")
+    figure.update_layout(legend={"y": 1.07, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    figure.update_xaxes(title={"text": "alpha (factor of the attention output)", "standoff": 0}, tickvals=shown)
     figure.update_xaxes(ticktext=[_tick(labels[place]) for place in shown], tickangle=0)
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
+
+
+def critical_alphas(line: pd.DataFrame) -> tuple[float, ...]:
+    """The alphas at residual 1 where a line of the sweep crosses zero, between two of its points. Pure.
+
+    Args:
+        line: of one kind of attention, with columns alpha, residual and contrast.
+    """
+    found = line[line["residual"] == 1].sort_values("alpha")
+    alphas, values = found["alpha"].to_numpy(float), found["contrast"].to_numpy(float)
+    starts = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)
+    steps = alphas[starts + 1] - alphas[starts]
+    return tuple((alphas[starts] + steps * values[starts] / (values[starts] - values[starts + 1])).tolist())
+
+
+def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
+    """The critical alphas in words: "turns at alpha 1.3 (v-v); never: q-k, q-q, k-k"."""
+    turns = [
+        f"{', '.join(f'{alpha:.2g}' for alpha in alphas)} ({name})" for name, alphas in crossings.items() if alphas
+    ]
+    never = [name for name, alphas in crossings.items() if not alphas]
+    parts = ([f"turns at alpha {', '.join(turns)}"] if turns else []) + (
+        [f"never: {', '.join(never)}"] if never else []
+    )
+    return "; ".join(parts)
+
+
+def _crossing_marks(axis: pd.DataFrame, crossings: Mapping[str, Sequence[float]]) -> go.Scatter:
+    """A cross on the zero line at every critical alpha."""
+    found = [(name, alpha) for name, alphas in crossings.items() for alpha in alphas]
+    return go.Scatter(
+        x=[alpha_position(axis, SweepPoint("", alpha, 1.0, 0.0)) for _, alpha in found],
+        y=[0.0] * len(found),
+        mode="markers",
+        marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": NEUTRAL}},
+        text=[f"{escape(name)} turns at alpha {alpha:.3g}" for name, alpha in found],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _tick(label: str) -> str:

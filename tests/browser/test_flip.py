@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.driver import expect_no_exception, map_values, open_page, wait_until_idle
+from tests.browser.driver import expect_no_exception, map_values, maps, open_page, wait_until_idle
 from tests.browser.server import Server
 
-PHOTO, WATERFALL, REMOVALS = 0, 3, 5
+WATERFALL, REMOVALS = 1, 3
 """Place of a figure among those of the page."""
 
 
@@ -29,22 +29,24 @@ def figure(page: Page, place: int) -> Locator:
 
 def test_a_verdict_and_its_figures_appear(flip_page: Page) -> None:
     expect_no_exception(flip_page)
+    expect(flip_page.get_by_role("heading", name=re.compile("Flipped · AUC 0.0. · a3.h1 writes"))).to_be_visible()
+    expect(flip_page.get_by_test_id("stPlotlyChart")).to_have_count(4)
+    flip_page.get_by_role("button", name="more").click()
     expect(flip_page.get_by_text(re.compile("In the CLIP map of .* outscores a background one in"))).to_be_visible()
-    expect(flip_page.get_by_test_id("stPlotlyChart")).to_have_count(6)
 
 
 def test_a_drawn_box_becomes_the_region_and_gets_a_verdict(page: Page, server: Server) -> None:
     open_page(page, server.url, "flip", image="china", p=["a pagoda", "the sky"])
     expect(page.get_by_text("Draw the region that should light up.")).to_be_visible()
-    box = figure(page, PHOTO).locator(".nsewdrag").bounding_box()
+    box = maps(page).first.bounding_box()
     page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.3 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
     page.mouse.up()
     expect(page).to_have_url(re.compile(r"region=box%3A\d+%2C\d+"))
     wait_until_idle(page)
-    expect(page.get_by_text(re.compile("In the CLIP map of .a pagoda. a foreground patch"))).to_be_visible()
-    page.get_by_role("button", name="Clear region").click()
+    expect(page.get_by_role("heading", name=re.compile("AUC 0"))).to_be_visible()
+    page.get_by_role("button", name="Clear the region").click()
     expect(page.get_by_text("Draw the region that should light up.")).to_be_visible()
     expect_no_exception(page)
 
@@ -54,16 +56,49 @@ def test_a_clicked_bar_is_shown_ablated_and_kept_by_the_address(flip_page: Page)
     flip_page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
     expect(flip_page).to_have_url(re.compile("component=a4"))
     wait_until_idle(flip_page)
-    flip_page.get_by_text("ablate", exact=True).click()
-    expect(flip_page).to_have_url(re.compile("ablate=1"))
-    wait_until_idle(flip_page)
     values = {title: mean for (_, title), mean in map_values(flip_page).items()}
-    assert values["CLIP without a4"] != values["CLIP"]
+    assert values["without a4"] != values["CLIP"]
     assert "what a4 adds" in values
     flip_page.reload()
     wait_until_idle(flip_page)
     assert {title: mean for (_, title), mean in map_values(flip_page).items()} == values
     expect_no_exception(flip_page)
+
+
+def test_a_region_is_drawn_by_keyboard(flip_page: Page) -> None:
+    first = maps(flip_page).first
+    first.focus()
+    for key in ("ArrowUp", "Shift+ArrowRight", "Shift+ArrowDown", "Shift+ArrowDown", "Enter"):
+        first.press(key)
+    expect(flip_page).to_have_url(re.compile(r"region=box%3A112%2C96%2C144%2C144"))  # 2 x 3 patches of 16 pixels
+    wait_until_idle(flip_page)
+    expect_no_exception(flip_page)
+
+
+def test_a_small_map_is_put_in_the_row_above_and_taken_away(flip_page: Page) -> None:
+    small = maps(flip_page).and_(flip_page.locator('[data-title="GEM"]'))
+    small.click()
+    expect(flip_page).to_have_url(re.compile("method=gem.*flip.beside=1"))
+    expect(small).to_have_count(2)
+    wait_until_idle(flip_page)
+    small.last.click()
+    expect(small).to_have_count(1)
+
+
+@pytest.mark.parametrize("name", ["flip", "layers"])
+@pytest.mark.parametrize("window", [{"width": 1440, "height": 900}, {"width": 1280, "height": 720}], ids=str)
+def test_what_is_linked_is_in_one_window(page: Page, server: Server, name: str, window: dict[str, int]) -> None:
+    page.set_viewport_size(window)
+    open_page(page, server.url, name)
+    page.wait_for_timeout(500)
+    assert maps(page).first.bounding_box()["y"] <= 150 or name == "layers"  # there a plot comes first
+    charts = page.get_by_test_id("stPlotlyChart")
+    assert charts.first.bounding_box()["y"] <= 150
+    parts = [part.bounding_box() for found in (charts, maps(page)) for part in found.all()]
+    assert len(parts) == {"flip": 4 + 3 + 8, "layers": 2 + 3 + 1}[name]
+    for box in parts:
+        assert box["x"] >= 0 and box["x"] + box["width"] <= window["width"] and box["width"] >= 60
+        assert box["y"] >= 0 and box["y"] + box["height"] <= window["height"]
 
 
 def test_removals_can_be_stopped_and_what_is_done_is_kept(page: Page, server: Server) -> None:

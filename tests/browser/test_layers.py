@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.driver import drag_slider, expect_no_exception, map_values, open_page, wait_until_idle
 from tests.browser.server import Server
 
-STREAMS = 1
-"""Place of the figure of norms among those of the page."""
+BLOCKS = 0
+"""Place of the small multiples among the figures of the page."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_alpha_moves_the_map_at_the_slider_and_the_address(layers_page: Page) ->
 
 
 def test_a_clicked_marker_chooses_its_block(layers_page: Page) -> None:
-    chart = layers_page.get_by_test_id("stPlotlyChart").nth(STREAMS)
+    chart = layers_page.get_by_test_id("stPlotlyChart").nth(BLOCKS)
     chart.evaluate("node => node.scrollIntoView({block: 'center'})")
     layers_page.wait_for_timeout(200)
     marker = chart.locator(".scatterlayer .points path").nth(3).bounding_box()

@@ -230,7 +230,7 @@ def test_the_regions_own_phrase_is_examined_first() -> None:
 def test_the_page_gives_a_verdict_in_one_line(open_app) -> None:
     app = open_app(replace(CASE, component="m2", layer=2), page="flip")
     assert not app.exception and not app.error
-    texts = [element.value.replace("\\", "") for element in app.markdown]
+    texts = [element.value.replace("\\", "").replace("\u2060", "") for element in app.markdown]
     (headline,) = [text for text in texts if text.startswith("#### ")]
     report = with_custom(CASE, results.flip_report(CASE))
     assert headline == f"#### {report.headline(Component('mlp', 2))}" and "m2 writes" in headline

@@ -13,7 +13,17 @@ from analysis.norms import StreamMeasure, norm_scores
 from analysis.sweep import NO_RESIDUAL, alpha_axis, summarise
 from dashboard import services
 from dashboard.case import Case
-from dashboard.figures.layers import SweepPoint, alpha_position, plot_alpha_sweep, plot_entropy, plot_streams
+from dashboard.figures.affinity import mass_over_blocks
+from dashboard.figures.blocks import plot_blocks
+from dashboard.figures.layers import (
+    SweepPoint,
+    alpha_position,
+    critical_alphas,
+    describe_crossings,
+    plot_alpha_sweep,
+    plot_entropy,
+    plot_streams,
+)
 from dashboard.pages.layers import results
 from dashboard.pages.layers.body import outlier_count, outlier_table, picked_anywhere
 from dashboard.pages.layers.exports import layers_exports, layers_table, python_layers
@@ -56,13 +66,47 @@ def test_frobenius_is_the_root_of_the_sum_of_squares() -> None:
     np.testing.assert_allclose(figure.data[1].y, expected, rtol=1e-5)
 
 
-def test_a_click_on_a_line_is_a_block_and_a_band_is_none() -> None:
-    figure = plot_streams(results.layer_measures(CASE).norms)
+def blocks_of(case: Case, **options: object):
+    found = results.layer_measures(case)
+    return plot_blocks(found.norms, found.cosines, found.entropy, found.mass, **options)
+
+
+def test_measures_stand_aligned_under_their_streams_with_one_cursor() -> None:
+    measures, figure = results.layer_measures(CASE), blocks_of(CASE, layer=2, head=0)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[:3] == ["residual", "attention output", "MLP output"]
+    assert titles[3:] == ["largest patch norm", "entropy, a dot a head", "same-region mass"]
+    assert {(line.x0, line.x1) for line in figure.layout.shapes} == {(2, 2)} and len(figure.layout.shapes) == 9
+    by_place = {(trace.xaxis, trace.name): trace for trace in figure.data if "markers" in trace.mode}
+    lengths = measures.norms.mean("attention", "foreground")[:, 0]
+    np.testing.assert_allclose(by_place["x2", "foreground"].y, lengths, rtol=1e-5)
+    alike = measures.cosines.mean("mlp", "background")[:, 0]
+    np.testing.assert_allclose(by_place["x6", "background"].y, alike, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        by_place["x7", "largest deviation"].y, norm_scores(measures.norms)[:-1, 0].max(-1), rtol=1e-5
+    )
+    expected = 100 * mass_over_blocks(measures.mass, 0)[1, :, 0]
+    np.testing.assert_allclose(by_place["x9", "v-v"].y, expected, rtol=1e-5)
+
+
+def test_without_a_region_there_is_no_mass() -> None:
+    figure = blocks_of(replace(CASE, region=""))
+    assert "v-v" not in {trace.name for trace in figure.data}
+    assert results.layer_measures(replace(CASE, region="")).mass is None
+
+
+def test_every_marker_says_its_block_and_dots_their_head() -> None:
+    figure = blocks_of(CASE, layer=1, head=0)
     kinds = ["markers" in trace.mode for trace in figure.data]
     line, band = kinds.index(True), kinds.index(False)
-    assert picked_anywhere(click(line, 3), figure) == (line, 3)
+    assert picked_anywhere(click(line, 3), figure) == (3, None)
     assert picked_anywhere(click(band, 3), figure) is None
     assert picked_anywhere(click(line, 99), figure) is None
+    dots = next(index for index, trace in enumerate(figure.data) if trace.mode == "markers")
+    heads = results.layer_measures(CASE).entropy.values.shape[2]
+    assert picked_anywhere(click(dots, heads + 1), figure) == (1, 1)
+    sizes = np.array(figure.data[dots].marker.size)
+    assert np.flatnonzero(sizes == sizes.max()).tolist() == [heads]
 
 
 def test_dots_of_entropy_stand_block_by_block() -> None:
@@ -71,7 +115,6 @@ def test_dots_of_entropy_stand_block_by_block() -> None:
     dots, heads = figure.data[0], entropy.values.shape[2]
     np.testing.assert_allclose(dots.y, entropy.mean()[:, 0].ravel(), rtol=1e-5)
     assert tuple(dots.customdata[heads + 1]) == (1, 1)
-    assert np.flatnonzero(np.array(dots.marker.size) == max(dots.marker.size)).tolist() == [heads]
 
 
 def test_outliers_are_named_with_their_stream() -> None:
@@ -89,10 +132,11 @@ def test_outliers_are_named_with_their_stream() -> None:
 def test_the_sweep_is_a_line_a_kind_with_the_limit_last() -> None:
     table = alpha_table(CASE)
     figure = plot_alpha_sweep(table)
-    assert [trace.name for trace in figure.data] == ["q-k", "q-q", "k-k", "v-v"]
-    assert {len(trace.x) for trace in figure.data} == {len(results.ALPHAS) + 1}
+    lines = [trace for trace in figure.data if "lines" in trace.mode]
+    assert [trace.name for trace in lines] == ["q-k", "q-q", "k-k", "v-v"]
+    assert {len(trace.x) for trace in lines} == {len(results.ALPHAS) + 1}
     assert figure.layout.xaxis.ticktext[-1] == "<br>no<br>residual"
-    assert len({round(trace.y[0], 5) for trace in figure.data}) == 1  # at alpha 0 all kinds agree
+    assert len({round(trace.y[0], 5) for trace in lines}) == 1  # at alpha 0 all kinds agree
 
 
 def test_the_slider_stands_on_its_line() -> None:
@@ -107,6 +151,18 @@ def test_the_slider_stands_on_its_line() -> None:
     assert on_line["position"] < alpha_position(axis, between) < on_line["position"] + 1
     assert alpha_position(axis, replace(point, residual=0.0)) == axis["position"].max()
     assert axis["label"].iloc[-1] == NO_RESIDUAL
+
+
+def test_critical_alphas_lie_between_points_and_are_put_in_words() -> None:
+    line = pd.DataFrame({"alpha": [0, 1, 2, 3, 1], "residual": [1, 1, 1, 1, 0], "contrast": [-1, -0.5, 0.5, 0.25, 9]})
+    assert critical_alphas(line) == pytest.approx([1.5])
+    assert critical_alphas(line.assign(contrast=-1.0)) == ()
+    words = describe_crossings({"v-v": (1.234, 2.5), "q-k": (), "k-k": ()})
+    assert words == "turns at alpha 1.2, 2.5 (v-v); never: q-k, k-k"
+    table = alpha_table(CASE)
+    figure = plot_alpha_sweep(table)
+    for trace in (trace for trace in figure.data if trace.marker.symbol == "x-thin"):
+        assert set(trace.y) == {0.0}
 
 
 def test_a_clicked_point_brings_the_sliders_there() -> None:
@@ -135,32 +191,34 @@ def test_the_kind_of_the_slider_is_swept_too() -> None:
     assert grid.kinds == ("qk", "qq", "kk", "vv", "gem") and grid.blocks == (2,) and grid.mlp == (True,)
 
 
-def test_the_page_shows_sweep_streams_entropy_and_outliers(open_app) -> None:
+def test_the_page_shows_multiples_sweep_and_maps(open_app) -> None:
     app = open_app(replace(CASE, layer=1, head=0), page="layers")
     assert not app.exception and not app.error
-    assert len(app.get("plotly_chart")) == 5
-    cells = component_data(app, "clip_theatre_map_view")[0]["rows"][0]["cells"]
-    assert [cell["title"] for cell in cells] == ["CLIP", "at the slider", "no residual"]
+    assert len(app.get("plotly_chart")) == 2
+    sweep, outliers = (view["rows"][0]["cells"] for view in component_data(app, "clip_theatre_map_view"))
+    assert [cell["title"] for cell in sweep] == ["CLIP", "at the slider", "no residual"]
+    assert [cell["title"] for cell in outliers] == ["norms, into block 1"]
+    assert any("as long as the attention in block" in text.value for text in app.markdown)
 
 
 def test_without_a_region_the_sweep_asks_for_one(open_app) -> None:
     app = open_app(Case(image="china", prompts=("a pagoda",)), page="layers")
     assert not app.exception and not app.error
     assert "needs a region" in app.info[0].value
-    assert len(app.get("plotly_chart")) == 4
+    assert len(app.get("plotly_chart")) == 1
 
 
-def test_without_prompts_the_norms_stay(open_app) -> None:
+def test_without_prompts_the_multiples_stay(open_app) -> None:
     app = open_app(Case(image="china", layer=1), page="layers")
-    assert not app.exception and len(app.error) == 1
-    assert len(app.get("plotly_chart")) == 4
+    assert not app.exception and app.error
+    assert len(app.get("plotly_chart")) == 1
 
 
 def test_a_resnet_says_what_it_lacks(open_app) -> None:
     case = Case(model="RN50", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
     app = open_app(case, page="layers")
     assert not app.exception and not app.error
-    assert "attention pool is the only block" in app.info[0].value
+    assert any("attention pool is the only block" in text.value for text in app.markdown)
     assert not results.can_be_swept(case)
 
 
@@ -192,6 +250,6 @@ def test_one_sweep_serves_all_who_look_at_the_same() -> None:
 
 
 def test_outliers_elsewhere_are_told() -> None:
-    assert outlier_count(0, 0) == "None in this stream, and none in any other."
-    assert outlier_count(2, 2) == "2 in this stream."
-    assert outlier_count(0, 2).startswith("None in this stream, 2 in others: the table")
+    assert outlier_count(0, 0) == "no outliers"
+    assert outlier_count(2, 2) == "2 outliers"
+    assert outlier_count(1, 3) == "1 outlier,\n2 in other blocks"

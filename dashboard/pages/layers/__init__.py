@@ -13,4 +13,5 @@ PAGE = PageInfo(
         "outgrows the attention, and which tokens stand out."
     ),
     settings=LayersSettings,
+    has_headline=True,
 )

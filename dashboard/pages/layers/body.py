@@ -1,23 +1,29 @@
 """The Layers page: what does the residual do? Norms, cosines and entropies over the blocks, then the alpha sweep."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.norms import OUTLIER_THRESHOLD, StreamMeasure, norm_scores, outlier_tokens
 from dashboard import events, services, state
-from dashboard.case import Case
-from dashboard.figures import PATCHES_CURVE, plot_photo
-from dashboard.figures.layers import plot_entropy, plot_streams
+from dashboard.case import Case, examinable_prompts, examined_prompt
+from dashboard.figures import shared_limit
+from dashboard.figures.blocks import picked_place, plot_blocks
+from dashboard.pages.layers import PAGE
 from dashboard.pages.layers.exports import layers_exports
 from dashboard.pages.layers.results import LayerMeasures, layer_measures
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.pages.layers.sweep import render_lines, render_sweep
 from dashboard.panels.chart import render_figure
+from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.notes import take_patch
 from dashboard.panels.page import Exports, guarded
+from dashboard.panels.texts import plain
 from dashboard.regions import outline_path
 from dashboard.services import TraceKey
 
@@ -37,124 +43,131 @@ head, averaged over the queries of the patches.
 above the median (registers, Darcet et al. 2023, arXiv 2309.16588).
 
 **Alpha sweep**: X_sum = residual · X_res + alpha · X_attn in the last blocks (ClearCLIP, section 3). A large alpha
-tends to the limit without residual, the last tick.
+tends to the limit without residual, the last tick. A cross marks a **critical alpha**, at which a line turns.
+
+**Same-region mass**: of the attention that the region's patches put on patches, the share that stays in the region.
 """
 
 
+OUTLIERS = f"Norm of every patch in robust deviations from the median; outliers lie above {OUTLIER_THRESHOLD:g}."
+
+
 def render_layers(case: Case, own: LayersSettings) -> Exports:
-    """The alpha sweep with its map, then the streams, the entropy and the outlier tokens."""
-    with st.spinner("Measuring every block …", show_time=True):
+    """Small multiples over the blocks on the left; the alpha sweep above its maps and the outliers on the right."""
+    headline = st.container(horizontal=True, vertical_alignment="center", key="headline")
+    blocks, right = st.columns([1.3, 1], gap="medium")
+    with blocks, st.spinner("Measuring every block …", show_time=True):
         measures = layer_measures(case)
-    if not services.model(case).tower.has_residual:
-        st.info(
-            "The image tower of this model is a ResNet: its attention pool is the only block. It has no residual "
-            "stream, no MLP and no alpha to sweep; what is left is shown."
-        )
-    place = guarded(case, render_sweep)
-    _render_norm_choice(own)
-    _render_streams(measures.norms, case, "layers norms", own.frobenius)
-    st.caption(
-        "Where the residual is far longer than the attention, the map follows the residual. Click to choose a block."
-    )
-    _render_streams(measures.cosines, case, "layers cosines")
-    st.caption("Does the background already look like CLS, rather than the foreground? That is where the flip begins.")
-    entropy, outliers = st.columns([1.25, 1], gap="medium")
-    with entropy:
-        _render_entropy(measures, case)
-    with outliers:
-        _render_outliers(measures.norms, case)
+    with headline:
+        _render_headline(case, own, measures)
+    with blocks, st.container(key="window-blocks"):
+        _render_blocks(case, own, measures)
+    with right, st.container(key="window-sweep"):
+        places = guarded(case, render_sweep)
+        with places[1] if places else st.container():
+            _render_outliers(measures.norms, case)
     table = None
-    if place is not None:
-        with place:
+    if places is not None:
+        with places[0]:
             table = guarded(case, render_lines)
     return layers_exports(case, own, measures, table)
 
 
-def _render_norm_choice(own: LayersSettings) -> None:
+def _render_headline(case: Case, own: LayersSettings, measures: LayerMeasures) -> None:
+    """One line of findings, what to look for behind "more", prompt and norm."""
+    st.markdown(f"#### {plain(describe_measures(measures, services.model(case).tower.has_residual))}", width="content")
+    with st.popover("more", type="tertiary"):
+        st.markdown(PAGE.look_for)
+        st.markdown(OUTLIERS)
+        if outlier_tokens(measures.norms):
+            st.dataframe(outlier_table(measures.norms), hide_index=True, height="content")
+    choices = examinable_prompts(case)
+    if choices:
+        st.selectbox(
+            "Prompt under examination",
+            choices,
+            label_visibility="collapsed",
+            width=190,
+            **state.widget("layers prompt", examined_prompt(case), lambda case, new: replace(case, prompt=new)),
+        )
     st.segmented_control(
         "Norm",
         [False, True],
-        format_func=lambda on: "Frobenius of a group" if on else "L2 of a token",
+        format_func=lambda on: "Frobenius" if on else "L2",
+        label_visibility="collapsed",
         required=True,
-        help="Mean and band of the tokens, or the one number that ClearCLIP plots.",
+        help="Norm: mean and band of the tokens (L2), or the one number of a group that ClearCLIP plots (Frobenius).",
         **state.setting(own, "frobenius"),
     )
 
 
-def _render_streams(measure: StreamMeasure, case: Case, key: str, frobenius: bool = False) -> None:
-    figure = _streams_figure(services.trace_key(case), case.region, measure.quantity, case.layer, frobenius, measure)
-    render_figure(figure, key=key, on_event=lambda event: _take_block(event, figure))
+def describe_measures(measures: LayerMeasures, has_residual: bool = True) -> str:
+    """Where the residual outweighs the attention most, and how many tokens stand out. Pure."""
+    norms, found = measures.norms, outlier_tokens(measures.norms)
+    outliers = f"{len(found)} outlier token{'s' if len(found) > 1 else ''}" if found else "no outlier tokens"
+    if not has_residual:
+        return f"A ResNet: its attention pool is the only block, without residual, MLP or alpha · {outliers}"
+    ratios = norms.mean("residual", "patches")[:, 0] / norms.mean("attention", "patches")[:, 0]
+    block = int(np.argmax(ratios))
+    return f"The residual is {ratios[block]:.3g} × as long as the attention in block {block} · {outliers}"
+
+
+def _render_blocks(case: Case, own: LayersSettings, measures: LayerMeasures) -> None:
+    figure = _blocks_figure(services.trace_key(case), case.region, case.layer, case.head, own.frobenius, measures)
+    render_figure(figure, key="layers blocks", on_event=lambda event: _take_block(event, figure), stretch=True)
 
 
 @services.cached(max_entries=64)
-def _streams_figure(
-    key: TraceKey, region: str, quantity: str, layer: int | None, frobenius: bool, _measure: StreamMeasure
+def _blocks_figure(
+    key: TraceKey, region: str, layer: int | None, head: int | None, frobenius: bool, _measures: LayerMeasures
 ) -> go.Figure:
-    return plot_streams(_measure, layer, frobenius)
+    found = _measures
+    return plot_blocks(
+        found.norms, found.cosines, found.entropy, found.mass, layer=layer, head=head, frobenius=frobenius
+    )
 
 
 def _take_block(event: Mapping[str, Any], figure: go.Figure) -> None:
     found = picked_anywhere(event, figure)
     if found is not None:
-        state.update(layer=found[1])
+        block, head = found
+        state.update(layer=block, **({} if head is None else {"head": head}))
 
 
-def picked_anywhere(event: Mapping[str, Any], figure: go.Figure) -> tuple[int, int] | None:
-    """Trace and point of a click on any trace of a figure that has markers; None for no such click. Pure."""
+def picked_anywhere(event: Mapping[str, Any], figure: go.Figure) -> tuple[int, int | None] | None:
+    """Block and head of a click on any marker of the small multiples; None for no such click. Pure."""
     for curve, trace in enumerate(figure.data):
         index = events.picked_index(event, curve)
-        if index is not None and "markers" in (trace.mode or "") and index < len(trace.x):
-            return curve, index
+        if index is not None:
+            return picked_place(trace.customdata, index)
     return None
 
 
-def _render_entropy(measures: LayerMeasures, case: Case) -> None:
-    figure = plot_entropy(measures.entropy, case.layer, case.head)
-    heads = measures.entropy.values.shape[2]
-    render_figure(figure, key="layers entropy", on_event=lambda event: _take_head(event, heads))
-    st.caption("Low: the head picks few tokens. Click a dot to choose its block and head.")
-
-
-def _take_head(event: Mapping[str, Any], heads: int) -> None:
-    index = events.picked_index(event, 0)
-    if index is not None:
-        state.update(layer=index // heads, head=index % heads)
-
-
 def _render_outliers(norms: StreamMeasure, case: Case) -> None:
-    picture, grid = services.image(case).rgb, norms.grid
+    """The norms of the chosen stream on the image, in robust deviations, as a map beside those of the sweep."""
+    picture, mask = services.image(case), services.region_mask(case)
     block = len(norms.attention) if case.layer is None else case.layer
-    scores = norm_scores(norms)[block, 0].reshape(grid)
+    scores = norm_scores(norms)[block, 0].reshape(norms.grid)
     found = outlier_tokens(norms)
-    here = [token.row * grid[1] + token.column for token in found if token.block == block]
-    mask = services.region_mask(case)
+    here = sum(token.block == block for token in found)
     where = "output" if case.layer is None else f"into block {case.layer}"
-    figure = plot_photo(
-        picture,
-        grid,
-        values=scores,
+    cell = Cell(f"norms, {where}", scores, note=outlier_count(here, len(found)), hint=OUTLIERS)
+    view = MapView(
+        photo=photo_of(picture),
+        rows=(Row("", (cell,)),),
+        limit=shared_limit([scores]),
         unit="deviations",
-        lit=here,
-        outline="" if mask is None else outline_path(mask, picture.shape[:2]),
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
         patch=case.patch,
-        title=f"Outlier tokens, {where}",
-        height=330,
+        wide=True,
     )
-    render_figure(figure, key="layers outliers", on_event=lambda event: _take_patch(event, grid))
-    st.caption(
-        f"Norm in robust deviations from the median; lit patches: above {OUTLIER_THRESHOLD:g}. "
-        f"{outlier_count(len(here), len(found))}"
-    )
-    if found:
-        st.dataframe(outlier_table(norms), hide_index=True, height=min(180, 37 + 35 * len(found)))
+    render_map_view(view, key="layers outliers", on_event=lambda event: take_patch(event, norms.grid))
 
 
 def outlier_count(here: int, everywhere: int) -> str:
-    """How many outliers are on the picture, and where the others are. Pure."""
-    shown = f"{here or 'None'} in this stream"
-    if everywhere == here:
-        return f"{shown}{'' if here else ', and none in any other'}."
-    return f"{shown}, {everywhere - here} in others: the table says in which; choose that block above to see them."
+    """How many outliers are on the picture, and how many elsewhere. Pure."""
+    shown = f"{here or 'no'} outlier{'s' if here != 1 else ''}"
+    return shown if everywhere == here else f"{shown},\n{everywhere - here} in other blocks"
 
 
 def outlier_table(norms: StreamMeasure) -> pd.DataFrame:
@@ -171,9 +184,3 @@ def outlier_table(norms: StreamMeasure) -> pd.DataFrame:
         for token in outlier_tokens(norms)
     ]
     return pd.DataFrame(rows, columns=["enters block", "row", "column", "norm", "deviations"])
-
-
-def _take_patch(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
-    index = events.picked_index(event, PATCHES_CURVE)
-    if index is not None and index < grid[0] * grid[1]:
-        state.update(patch=divmod(index, grid[1]))

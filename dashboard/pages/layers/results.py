@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import contrast
+from analysis.affinity import SameRegionMass, same_region_mass
 from analysis.norms import Entropy, StreamMeasure, compute_cosine_to_cls, compute_entropy, compute_norms
 from analysis.sweep import SweepGrid, SweepRow, measure_trace, sweep_table
 from dashboard import services
@@ -18,6 +19,8 @@ from surgery import Method
 ALPHAS = tuple(0.25 * step for step in range(21))
 """From 0, where all kinds agree, to 5."""
 
+MASS_KINDS = ("qk", "vv")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerMeasures:
@@ -27,11 +30,13 @@ class LayerMeasures:
         norms: L2 norms.
         cosines: cosines with the final CLS feature.
         entropy: of the model's own attention.
+        mass: same-region mass of `MASS_KINDS`; None without a region.
     """
 
     norms: StreamMeasure
     cosines: StreamMeasure
     entropy: Entropy
+    mass: SameRegionMass | None
 
 
 def layer_measures(case: Case) -> LayerMeasures:
@@ -42,9 +47,13 @@ def layer_measures(case: Case) -> LayerMeasures:
 @services.cached(max_entries=16)
 def _measures(key: TraceKey, region: str, _case: Case) -> LayerMeasures:
     trace, found = services.trace(_case), services.region(_case)
+    kinds = tuple(kind for kind in MASS_KINDS if kind in (trace.tower.kinds or MASS_KINDS))
     with services.turn(_case):
         return LayerMeasures(
-            compute_norms(trace, found), compute_cosine_to_cls(trace, found), compute_entropy(trace, found)
+            compute_norms(trace, found),
+            compute_cosine_to_cls(trace, found),
+            compute_entropy(trace, found),
+            None if found is None else same_region_mass(trace, kinds, found),
         )
 
 

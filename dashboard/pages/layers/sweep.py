@@ -10,37 +10,30 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import events, services, state
-from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt
+from dashboard.case import Case, describe_method
 from dashboard.figures import shared_limit
 from dashboard.figures.layers import plot_alpha_sweep
 from dashboard.pages.layers.results import alpha_sweep, slider_maps, slider_point, sweep_key
 from dashboard.panels.chart import render_figure
-from dashboard.panels.custom import render_custom
+from dashboard.panels.custom import render_custom_briefly
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
 from dashboard.panels.work import work_through
 from dashboard.regions import outline_path
 
 
-def render_sweep(case: Case) -> DeltaGenerator:
-    """Sliders and the maps at the slider; the place for the lines, which take longest, is left to `render_lines`."""
-    st.subheader("Alpha sweep: how strongly does the residual speak?", anchor=False)
-    text = examined_prompt(case)
-    st.selectbox(
-        "Prompt under examination",
-        examinable_prompts(case),
-        width=320,
-        **state.widget("layers prompt", text, lambda case, chosen: replace(case, prompt=chosen)),
-    )
-    render_custom(case, services.model(case))
-    lines, pictures = st.columns([1.35, 1], gap="medium")
+def render_sweep(case: Case) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Slider and the maps at the slider; the places for the lines, which take longest, and beside the maps."""
+    render_custom_briefly(case, services.model(case))
+    lines = st.container(key="window-rest")
+    pictures, beside = st.columns([3, 1.05], gap="small")
     with pictures:
         render_map_view(
             sweep_view(case, slider_maps(case)),
             key="layers maps",
             on_event=lambda event: take_patch(event, services.grid(case)),
         )
-    return lines
+    return lines, beside
 
 
 def render_lines(case: Case) -> pd.DataFrame | None:
@@ -57,8 +50,7 @@ def render_lines(case: Case) -> pd.DataFrame | None:
     table = work_through(sweep_key(case), "Sweeping alpha", alpha_sweep(case))
     if table is not None:
         figure = plot_alpha_sweep(table, slider_point(case, slider_maps(case)["at the slider"]))
-        render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure))
-        st.caption("Above zero the object lights up. Click a point to bring the sliders there.")
+        render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure), stretch=True)
     return table
 
 
@@ -96,4 +88,5 @@ def sweep_view(case: Case, maps: Mapping[str, services.Maps]) -> MapView:
         limit=shared_limit([cell.values for cell in cells]),
         outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
         patch=case.patch,
+        wide=True,
     )
