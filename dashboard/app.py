@@ -12,13 +12,14 @@ freeze_imports()
 # More room for plots than Streamlit leaves, and in a narrow window columns below each other instead of cut titles; a
 # photograph stays beside what it is linked to. No visitor's text in it.
 COMPACT = """<style>
-[data-testid="stMainBlockContainer"] { padding: 3.9rem 1.8rem 2rem; }
+[data-testid="stMainBlockContainer"] { padding: 3.9rem 1.8rem 1rem; }
 [data-testid="stMainBlockContainer"] > [data-testid="stVerticalBlock"] { gap: 0.45rem; }
 .st-key-frame { position: fixed; top: 0; right: 2.9rem; height: 3.7rem; width: auto; z-index: 999991; gap: 0.75rem; }
 .st-key-frame h1 { font-size: 1rem; padding: 0; }
 .st-key-frame button { padding: 0 0.15rem; min-height: 1.6rem; }
 .st-key-frame [data-testid="stPopover"] button [data-testid="stIconMaterial"] { display: none; }
 .st-key-case-line button { min-height: 1.4rem; padding: 0 0.2rem; }
+.st-key-case-line > div:has([data-testid="stBidiComponentIsolated"]) { flex: 0 0 0; min-width: 0; }
 .st-key-badges button { background: #b4530933; border-radius: 0.7rem; padding: 0 0.6rem; }
 .st-key-headline h4 { padding: 0; }
 [class*="st-key-window-"] { height: clamp(520px, calc(100vh - 10.4rem), 780px) !important; flex: none; gap: 0.3rem; }

@@ -64,7 +64,7 @@ def _finish(figure: go.Figure, norms: StreamMeasure, frobenius: bool, layer: int
     figure.update_annotations(font={"size": 12}, yshift=-2)
     figure.update_xaxes(dtick=max(1, depth // 6), range=[-0.5, depth - 0.5])
     figure.update_xaxes(title={"text": "block", "standoff": 2}, row=3)
-    figure.update_yaxes(tickformat=".2~g", title={"standoff": 2})
+    figure.update_yaxes(tickformat=".3~g", title={"standoff": 2})
     for row, words in enumerate(("Frobenius norm" if frobenius else "L2 norm", "cosine to CLS", "deviations"), start=1):
         figure.update_yaxes(title_text=words, row=row, col=1)
     if columns > 1:

@@ -110,6 +110,7 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
     figure.update_xaxes(
         title="read out after", tickvals=ticks, ticktext=["emb." if t == 0 else str(t - 1) for t in ticks]
     )
+    figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
     return figure
 

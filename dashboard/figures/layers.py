@@ -209,8 +209,8 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
     shown = [p for p in labels.index if _is_shown(labels[p], len(labels))]
-    figure.update_layout(margin={"t": 46, "b": 62}, hovermode="closest")
-    figure.update_layout(legend={"y": 1.07, "yanchor": "bottom", "x": 1, "xanchor": "right"})
+    figure.update_layout(margin={"t": 58, "b": 62}, hovermode="closest")
+    figure.update_layout(legend={"y": 1.09, "yanchor": "bottom", "x": 1, "xanchor": "right"})
     figure.update_xaxes(title={"text": "alpha (factor of the attention output)", "standoff": 0}, tickvals=shown)
     figure.update_xaxes(ticktext=[_tick(labels[place]) for place in shown], tickangle=0)
     figure.update_yaxes(title="contrast (cosine)", zeroline=True, tickformat=".2~g")
