@@ -79,6 +79,8 @@ class Walk:
         self.on_block = on_block
         self._attention: dict[tuple[int, str], Tensor] = {}
         self._heads: dict[tuple[int, str], Tensor] = {}
+        self._tokens: dict[Method, Tensor] = {}
+        self._steps: dict[Method, list[Step]] = {}
 
     def heads(self, index: int, kind: str) -> Tensor:
         """Per-head outputs of Attn_l[kind] of the original path, (b, heads, tokens, head width)."""
@@ -106,10 +108,18 @@ class Walk:
         """The sum `acc` at the end of the walk, (b, tokens, w); `method` already fitted to the tower."""
         if method.follows_original:
             return self.trace.output
-        return deque(self.steps(method), maxlen=1)[0].acc
+        if method not in self._tokens:
+            steps = list(self.steps(method)) if method.mlp else deque(self.steps(method), maxlen=1)
+            self._tokens[method] = steps[-1].acc
+            if method.mlp:  # what an MLP adds is dear to compute again
+                self._steps[method] = steps
+        return self._tokens[method]
 
     def steps(self, method: Method) -> Iterator["Step"]:
         """The walked blocks one by one, also where they retrace the original path."""
+        if method in self._steps:
+            yield from self._steps[method]
+            return
         trace = self.trace
         first = trace.depth - method.blocks
         acc = trace.block(first).x if method.residual else None
