@@ -1,10 +1,8 @@
-"""Scores over a data set: maps, segmentation, recognition, retrieval. Every result names what produced it."""
+"""Segmentation by the published protocols, and the tables of the README; other scores are in `analysis.studies`."""
 
 from analysis.evaluation.confusion import LabelCounts
-from analysis.evaluation.maps import MapScores, MapSettings, evaluate_maps
 from analysis.evaluation.presets import PROTOCOLS, assumptions, class_texts
 from analysis.evaluation.protocols import ClassTexts, Protocol
-from analysis.evaluation.recognition import Recognition, Retrieval, evaluate_recognition, evaluate_retrieval
 from analysis.evaluation.segmentation import Segmentation, evaluate_segmentation
 from analysis.evaluation.segmenter import Segmented, Segmenter, query_logits, segment
 
@@ -12,19 +10,12 @@ __all__ = [
     "PROTOCOLS",
     "ClassTexts",
     "LabelCounts",
-    "MapScores",
-    "MapSettings",
     "Protocol",
-    "Recognition",
-    "Retrieval",
     "Segmentation",
     "Segmented",
     "Segmenter",
     "assumptions",
     "class_texts",
-    "evaluate_maps",
-    "evaluate_recognition",
-    "evaluate_retrieval",
     "evaluate_segmentation",
     "query_logits",
     "segment",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from analysis.evaluation.toy import FRESH_SEED, SECTION, evaluate_toy, toy_table
+from analysis.evaluation.toy import SECTION, evaluate_toy, toy_study, toy_table
+from analysis.studies.study import FRESH_SEED
 from analysis.tables import replace_section
-from surgery import load_model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,17 +19,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=200, help="number of scenes, >= 64 (default %(default)s)")
     parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the scenes (default %(default)s)")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default %(default)s)")
+    parser.add_argument("--folder", type=Path, help="keep the study there; the same command then goes on")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its markers in FILE")
     options = parser.parse_args(arguments)
     try:
-        model = load_model("toy", device=options.device)
-        table = toy_table(
-            evaluate_toy(model, options.n, options.seed, lambda scenes: tqdm(scenes, unit="scene", disable=None))
-        )
+        study = toy_study(options.n, options.seed)
+        with tqdm(total=options.n, unit="scene", disable=None) as bar:
+            report = evaluate_toy(
+                study, options.folder, options.device, lambda progress: bar.update(progress.done - bar.n)
+            )
+        table = toy_table(report)
         print(table)
         if options.write:
             replace_section(options.write, SECTION, table)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

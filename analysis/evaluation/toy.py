@@ -1,18 +1,22 @@
-"""The README's table of the toy model: `python -m analysis.evaluation toy --write README.md`."""
+"""The README's table of the toy model, a study: `python -m analysis.evaluation toy --write README.md`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from analysis.evaluation.maps import MapScores, MapSettings, evaluate_maps
-from analysis.evaluation.recognition import Retrieval, evaluate_retrieval
-from data.datasets import Sample, ToyScenes
-from surgery import METHODS, TITLES, Method, Model, usable_methods
+import pandas as pd
 
-FRESH_SEED = 20_000
-"""Of the scenes in the README: none that the toy was trained on."""
+from analysis.studies import Progress, Study, run_study, summarise_study
+from analysis.studies.measures.retrieval import GROUP
+from analysis.studies.study import FRESH_SEED
+from data.datasets import ToyScenes
+from surgery import METHODS, TITLES, Method
+from surgery.method_names import write_method
+
 SECTION = "toy-table"
-
-Progress = Callable[[Iterable[Sample]], Iterable[Sample]]
+DEPTH = 6
+"""Blocks of the toy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,62 +24,78 @@ class ToyReport:
     """What the table shows.
 
     Attributes:
-        plain: title -> maps of one method as cosines.
-        surgery: title -> the same with feature surgery over all classes.
-        retrieval: of captions.
-        n, seed: number and seed of the scenes.
+        plain: method -> summary of its maps as cosines: quantity -> row.
+        surgery: the same with feature surgery over all classes.
+        retrieval: quantity -> row.
+        study: what was asked for.
     """
 
-    plain: dict[str, MapScores]
-    surgery: dict[str, MapScores]
-    retrieval: Retrieval
-    n: int
-    seed: int
+    plain: dict[str, pd.DataFrame]
+    surgery: dict[str, pd.DataFrame]
+    retrieval: pd.DataFrame
+    study: Study
 
 
-def toy_methods(model: Model) -> dict[str, Method]:
+def toy_methods() -> dict[str, Method]:
     """Title -> method: the presets, then CLIP Surgery over fewer blocks than published."""
-    presets = {TITLES[name]: method for name, method in usable_methods(model.tower).items()}
-    surgery = METHODS["clip_surgery"]
-    depths = range(min(surgery.blocks, len(model.tower.blocks)) - 1, 0, -1)
-    title = TITLES["clip_surgery"]
+    surgery, title = METHODS["clip_surgery"], TITLES["clip_surgery"]
+    depths = range(min(surgery.blocks, DEPTH) - 1, 0, -1)
+    presets = {TITLES[name]: method for name, method in METHODS.items()}
     return presets | {f"{title}, last {_count(n, 'block')} only": replace(surgery, blocks=n) for n in depths}
 
 
-def evaluate_toy(model: Model, n: int = 200, seed: int = 0, progress: Progress = iter) -> ToyReport:
-    """Scores every method on fresh toy scenes.
+def toy_study(n: int = 200, seed: int = FRESH_SEED) -> Study:
+    """The study of the table.
 
     Args:
-        model: the toy, or any other model.
         n: number of scenes, at least 64 for the retrieval.
         seed: of the scenes; the toy was trained on others for every seed below `data.toy.train.FIRST_TRAINING_SEED`.
-        progress: wraps the scenes, such as `tqdm.tqdm`.
+
+    Raises:
+        ValueError: too few scenes.
     """
-    scenes, methods = ToyScenes(n, seed), toy_methods(model)
-    plain, surgery = (
-        evaluate_maps(model, progress(scenes), methods, MapSettings(feature_surgery=on)) for on in (False, True)
+    if n < GROUP:
+        raise ValueError(f"Expected n to be at least {GROUP} scenes, among which captions are told apart, but got {n}")
+    methods = tuple(write_method(method) for method in toy_methods().values())
+    return Study(data=f"toy:{n}", methods=methods, measures=("maps", "maps_surgery", "retrieval"), seed=seed)
+
+
+def evaluate_toy(
+    study: Study, folder: Path | None = None, device: str = "cpu", progress: Callable[[Progress], None] | None = None
+) -> ToyReport:
+    """Runs the study, in a folder that is kept or in one that is not."""
+    with TemporaryDirectory() as temporary:
+        place = folder or Path(temporary) / "toy"
+        run_study(study, place, device=device, progress=progress)
+        found = summarise_study(place)
+    maps, surgery = (
+        {name: part.set_index("quantity") for name, part in found[measure].groupby("method")}
+        for measure in ("maps", "maps_surgery")
     )
-    return ToyReport(plain, surgery, evaluate_retrieval(model, scenes), n, seed)
+    return ToyReport(maps, surgery, found["retrieval"].set_index("quantity"), study)
 
 
 def toy_table(report: ToyReport) -> str:
     """The report as Markdown."""
-    first, classes = next(iter(report.plain.values())), len(ToyScenes(0).classes) - 1
-    retrieval = report.retrieval
+    first = next(iter(report.plain.values())).loc["flip_auc"]
+    classes, retrieval = len(ToyScenes(0).classes) - 1, report.retrieval["mean"]
     lines = [
-        f"{first.maps} objects in {report.n} fresh scenes (seed {report.seed}). Right: with feature surgery over all "
-        f"{classes} classes. A negative mSC and a flip AUC below 0.5 mean that the map lights up the background.",
+        f"{first['rows']} objects in {first['images']} fresh scenes (seed {report.study.seed}). Right: with feature "
+        f"surgery over all {classes} classes. A negative mSC and a flip AUC below 0.5 mean that the map lights up the "
+        "background.",
         "",
         "| method | mSC | flip AUC | mSC, feature surgery | flip AUC, feature surgery |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for title, scores in report.plain.items():
-        cells = [f"{s.msc:+.1f} % | {s.flip_auc:.2f}" for s in (scores, report.surgery[title])]
+    for title, name in zip(toy_methods(), report.study.methods, strict=True):
+        means = [part[name]["mean"] for part in (report.plain, report.surgery)]
+        cells = [f"{100 * mean['score_contrast']:+.1f} % | {mean['flip_auc']:.2f}" for mean in means]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"The right caption among {retrieval.batch} comes first for {retrieval.image_to_text:.1%} of the scenes, the "
-        f"right scene for {retrieval.text_to_image:.1%} of the captions ({retrieval.images} scenes).",
+        f"The right caption among {GROUP} comes first for {retrieval[f'image_to_text_of_{GROUP}']:.1%} of the scenes, "
+        f"the right scene for {retrieval[f'text_to_image_of_{GROUP}']:.1%} of the captions "
+        f"({report.retrieval.loc[f'image_to_text_of_{GROUP}', 'images']} scenes).",
     ]
     return "\n".join(lines)
 
