@@ -122,10 +122,14 @@ def test_strongest_partners_are_named_in_order() -> None:
     assert [p.weight for p in found] == pytest.approx([0.4, 0.3, 0.2, 0.1])
 
 
-@pytest.mark.parametrize(
-    ("partner", "who"), [((0, 0), "itself"), ((0, 1), "own region"), ((0, 2), "other region"), (None, "cls")]
-)
-def test_who_a_partner_is(partner: tuple[int, int] | None, who: str) -> None:
+def test_a_register_is_no_cls() -> None:
+    weights = np.array([[[0.0, 0.7, 0.2, 0.1]] * 4], np.float32)  # CLS, a register, two patches
+    found = strongest_partners(Affinity(weights, ("qk",), 0, None, (1, 2), 2, "m", registers=1), 0, (0, 0), None, 4)
+    assert [p.who for p in found] == ["registers", "itself", "neither", "cls"]
+
+
+@pytest.mark.parametrize(("partner", "who"), [((0, 0), "itself"), ((0, 1), "own region"), ((0, 2), "other region")])
+def test_who_a_partner_is(partner: tuple[int, int], who: str) -> None:
     assert partner_group((0, 0), partner, left_half()) == who
     assert who in PARTNERS
 
