@@ -149,7 +149,7 @@ def _add_partner_legend(figure: go.Figure, names: Sequence[str], region: Region 
 
 def mass_over_blocks(found: SameRegionMass, head: int | None) -> np.ndarray:
     """Same-region mass (kinds, blocks, 2) of one image; for the mean over heads, of the mean attention."""
-    flow = found.flow[:, :, 0]  # (kinds, blocks, heads, 2, 4)
+    flow = found.flow[:, :, 0]  # (kinds, blocks, heads, 2, 5)
     flow = flow.mean(axis=2) if head is None else flow[:, :, head]
     own = np.stack([flow[..., q, KEYS.index(name)] for q, name in enumerate(QUERIES)], axis=-1)
     return own / flow[..., PATCH_KEYS].sum(axis=-1)
@@ -215,7 +215,7 @@ def _chance_line(depth: int, chance: float, first: bool) -> go.Scatter:
 
 
 def partner_shares(found: BestPartners, layer: int, head: int | None) -> np.ndarray:
-    """(kinds, 2, 5): share of foreground and background patches whose strongest partner is each of `PARTNERS`."""
+    """(kinds, 2, 6): share of foreground and background patches whose strongest partner is each of `PARTNERS`."""
     return found.mean[:, layer, 0] if head is None else found.heads[:, layer, 0, head]
 
 

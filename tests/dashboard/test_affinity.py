@@ -148,15 +148,15 @@ def test_the_partner_figure_has_a_trace_a_kind_and_names_the_patch() -> None:
 
 
 def same_region(kinds: int = 2, depth: int = 3, heads: int = 2) -> SameRegionMass:
-    flow = np.random.default_rng(1).dirichlet(np.ones(4), size=(kinds, depth, 1, heads, 2)).astype(np.float32)
+    flow = np.random.default_rng(1).dirichlet(np.ones(5), size=(kinds, depth, 1, heads, 2)).astype(np.float32)
     return SameRegionMass(flow, np.array([[0.25, 0.7]]), ("qk", "vv")[:kinds], "m")
 
 
 def test_mass_of_a_head_and_of_the_mean_attention() -> None:
     found = same_region()
     np.testing.assert_allclose(mass_over_blocks(found, 1), found.mass[:, :, 0, 1], rtol=1e-6)
-    mean = found.flow[:, :, 0].mean(axis=2)  # (kinds, blocks, 2, 4)
-    expected = mean[:, :, 0, 1] / mean[:, :, 0, 1:].sum(axis=-1)
+    mean = found.flow[:, :, 0].mean(axis=2)  # (kinds, blocks, 2, 5)
+    expected = mean[:, :, 0, 1] / mean[:, :, 0, 1:4].sum(axis=-1)
     np.testing.assert_allclose(mass_over_blocks(found, None)[..., 0], expected, rtol=1e-6)
 
 
@@ -167,7 +167,7 @@ def test_the_mass_figure_has_a_marker_a_block_and_the_chance() -> None:
 
 
 def test_best_partners_are_those_of_the_head() -> None:
-    heads = np.random.default_rng(2).dirichlet(np.ones(5), size=(2, 3, 1, 2, 2)).astype(np.float32)
+    heads = np.random.default_rng(2).dirichlet(np.ones(len(PARTNERS)), size=(2, 3, 1, 2, 2)).astype(np.float32)
     found = BestPartners(heads, heads.mean(axis=3), ("qk", "vv"), "m")
     np.testing.assert_array_equal(partner_shares(found, 1, 0), heads[:, 1, 0, 0])
     figure = plot_best_partners(found, 1, None)

@@ -92,7 +92,7 @@ def affinity_json(
     }
     if measures is not None:
         mass = mass_over_blocks(measures[0], affinity.head)  # (kinds, blocks, 2)
-        shares = partner_shares(measures[1], affinity.block, affinity.head)  # (kinds, 2, 5)
+        shares = partner_shares(measures[1], affinity.block, affinity.head)  # (kinds, 2, 6)
         for index, kind in enumerate(measures[0].kinds):
             kinds[kind]["same_region_mass"] = {q: mass[index, :, i].tolist() for i, q in enumerate(QUERIES)}
             kinds[kind]["best_partner"] = {
@@ -125,10 +125,10 @@ def python_affinity(case: Case, affinity: Affinity, patch: Patch) -> str:
         head = "" if affinity.head is None else f", {affinity.head}"
         imports += ["from analysis import best_partners, same_region_mass", "from analysis.affinity import PARTNERS"]
         body += [
-            f"flow = same_region_mass(trace, kinds, region).flow[:, :, 0].{of_head}  # (kinds, blocks, 2, 4)",
+            f"flow = same_region_mass(trace, kinds, region).flow[:, :, 0].{of_head}  # (kinds, blocks, 2, 5)",
             "own = np.stack([flow[:, :, 0, 1], flow[:, :, 1, 2]], axis=-1)  # within foreground, within background",
-            "mass = own / flow[..., 1:].sum(axis=-1)  # (kinds, blocks, 2), of the weight on patches",
-            f"partners = best_partners(trace, kinds, region).{shares}[:, {affinity.block}, 0{head}]  # (kinds, 2, 5)",
+            "mass = own / flow[..., 1:4].sum(axis=-1)  # (kinds, blocks, 2), of the weight on patches",
+            f"partners = best_partners(trace, kinds, region).{shares}[:, {affinity.block}, 0{head}]  # (kinds, 2, 6)",
             'print("same-region mass", mass.round(3))',
             "print(PARTNERS, partners.round(3))",
         ]
