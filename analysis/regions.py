@@ -137,6 +137,7 @@ class Region:
         image_size: tuple[int, int],
         grid: tuple[int, int],
         name: str = "region",
+        framing: Framing | None = None,
     ) -> "Region":
         """The region inside a closed line, such as a lasso.
 
@@ -145,6 +146,7 @@ class Region:
             image_size: (H, W) in pixels.
             grid: rows and columns of patches.
             name: what the region is.
+            framing: as in `from_mask`.
 
         Raises:
             ValueError: fewer than 3 corners, corners that are not finite, or a polygon that gives no region.
@@ -152,7 +154,7 @@ class Region:
         points = np.asarray(points_xy, dtype=float)
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
             raise ValueError(f"Expected points_xy to be at least 3 finite corners (x, y), but got shape {points.shape}")
-        return cls.from_mask(polygon_mask(points, tuple(image_size)), grid, name=name)
+        return cls.from_mask(polygon_mask(points, tuple(image_size)), grid, name=name, framing=framing)
 
     @classmethod
     def from_patches(cls, patches: Sequence[tuple[int, int]], grid: tuple[int, int], name: str = "region") -> "Region":

@@ -30,6 +30,7 @@ from dashboard.fields import (
 )
 from dashboard.pages import PAGES
 from dashboard.settings import Settings, View
+from data.geometry import FITS
 from surgery import Method
 
 MAX_PROMPTS = 40
@@ -96,7 +97,8 @@ def _read_pin(value: str) -> Pin:
     if len(value) > MAX_PIN:
         raise ValueError(f"Expected a pin of at most {MAX_PIN} characters, but got {len(value)}")
     try:
-        model, weights, image, size, templates, prompts, prompt, method, custom, feature_surgery = json.loads(value)
+        values = json.loads(value)
+        model, weights, image, size, templates, prompts, prompt, method, custom, feature_surgery, *fit = values
         texts = _prompts(prompts)
         return Pin(
             model=read_text(model),
@@ -109,6 +111,7 @@ def _read_pin(value: str) -> Pin:
             method=read_method_name(method),
             custom=read_method(custom),
             feature_surgery=bool(feature_surgery),
+            fit=choice(*FITS)(*fit) if fit else "stretch",
         )
     except NONSENSE as error:
         raise ValueError(f"Expected a pin as the page writes it, but got {value[:40]!r}") from error
@@ -144,6 +147,7 @@ FIELDS: dict[str, Field] = {
     "method_a": text("method", read_method_name),
     "feature_surgery": switch("surgery"),
     "size": optional("size", _size),
+    "fit": text("fit", choice(*FITS)),
     "pins": Field("pin", lambda pins: [_write_pin(pin) for pin in pins], _pins),
 }
 

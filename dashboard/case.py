@@ -32,7 +32,7 @@ class Pin:
     """One map kept on the shelf: all that is needed to compute it again.
 
     Attributes:
-        model, weights, image, size, templates, feature_surgery: as in `Case`.
+        model, weights, image, size, templates, feature_surgery, fit: as in `Case`.
         prompts: all prompts, since feature surgery depends on the company a prompt is in.
         prompt: index into `prompts`.
         method: name of a preset, or "custom".
@@ -49,6 +49,7 @@ class Pin:
     method: str
     custom: Method
     feature_surgery: bool
+    fit: str = "stretch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Case:
         method_a: the method that pages look at beside CLIP, or alone.
         feature_surgery: whether maps are shown after feature surgery.
         size: side of the model's input in pixels; None for its native size.
+        fit: how the image is brought to it, one of `data.geometry.FITS`; what pages show is what the network sees.
         pins: the shelf.
     """
 
@@ -97,6 +99,7 @@ class Case:
     method_a: str = "clip_surgery"
     feature_surgery: bool = False
     size: int | None = None
+    fit: str = "stretch"
     pins: tuple[Pin, ...] = ()
 
     @property
@@ -194,6 +197,7 @@ def pin_of(case: Case, prompt: int, method: str) -> Pin:
         method,
         case.custom,
         case.feature_surgery,
+        case.fit,
     )
 
 
@@ -204,6 +208,7 @@ def case_of_pin(pin: Pin) -> Case:
         weights=pin.weights,
         image=pin.image,
         size=pin.size,
+        fit=pin.fit,
         templates=pin.templates,
         prompts=pin.prompts,
         methods=(pin.method,),

@@ -1,6 +1,10 @@
-"""What results are kept under: frozen values that name all that a result depends on."""
+"""What results are kept under, frozen values that name all that a result depends on, and the maps of a method."""
 
 from dataclasses import dataclass
+
+import numpy as np
+
+from surgery import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class TraceKey:
     image: str
     size: int | None
     interpolation: str
+    fit: str = "stretch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +35,20 @@ class TextKey:
     model: ModelKey
     texts: tuple[str, ...]
     templates: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Similarity maps of one method as the pages need them.
+
+    Attributes:
+        patches: (gh, gw, t) float32.
+        cls: (t,) float32.
+        unit: what the numbers are: "cosine" or "feature surgery".
+        method: as the tower carried it out.
+    """
+
+    patches: np.ndarray
+    cls: np.ndarray
+    unit: str
+    method: Method

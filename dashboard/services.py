@@ -29,10 +29,11 @@ from analysis.regions import Region
 from dashboard import catalogue, jobs, state
 from dashboard.caches import cached
 from dashboard.case import RANDOM, Case, method_of
-from dashboard.keys import ModelKey, TextKey, TraceKey
+from dashboard.keys import Maps, ModelKey, TextKey, TraceKey
 from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
 from dashboard.turns import HEAVY, LIGHT, Turn
+from data.geometry import Framing
 from data.images import LoadedImage
 from data.samples import SAMPLES, Sample, load_sample
 from surgery import Method, Model, Trace, class_probabilities, feature_surgery, load_model, similarity
@@ -56,23 +57,6 @@ class MissingImage(LookupError):
     def __init__(self, sha256: str) -> None:
         super().__init__(f"Expected the image with SHA-256 {sha256}, but it was not uploaded in this session")
         self.sha256 = sha256
-
-
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """Similarity maps of one method as the pages need them.
-
-    Attributes:
-        patches: (gh, gw, t) float32.
-        cls: (t,) float32.
-        unit: what the numbers are: "cosine" or "feature surgery".
-        method: as the tower carried it out.
-    """
-
-    patches: np.ndarray
-    cls: np.ndarray
-    unit: str
-    method: Method
 
 
 _on_cpu: set[tuple[str, str]] = set()
@@ -163,7 +147,26 @@ def sample(case: Case) -> Sample | None:
 
 
 def image(case: Case) -> LoadedImage:
-    """The case's image.
+    """The case's image as the network sees it: cut or filled up where the case says so, at its own resolution.
+
+    It lies stretched over the grid of patches, whatever the fit. Raises as `original`.
+    """
+    whole = original(case)
+    return whole if case.fit == "stretch" else _framed(whole.sha256, framing(case), model(case).fill_rgb, whole)
+
+
+@cached(max_entries=16)
+def _framed(sha256: str, framing: Framing, fill_rgb: tuple[int, int, int], _whole: LoadedImage) -> LoadedImage:
+    return _whole.framed(framing, fill_rgb)
+
+
+def framing(case: Case) -> Framing:
+    """Where the case's image lies on the model's input."""
+    return model(case).framing(original(case).size_px, case.size, case.fit)
+
+
+def original(case: Case) -> LoadedImage:
+    """The case's image, all of it.
 
     Raises:
         MissingImage: an uploaded image that this session does not have.
@@ -183,8 +186,13 @@ def region_mask(case: Case) -> np.ndarray | None:
     Raises:
         ValueError: a region that the image does not have.
     """
-    picture, here = image(case), sample(case)
-    return draw_region(case.region, picture.rgb.shape[:2], {} if here is None else here.masks, state.mask)
+    pixels = _region_of_original(case)
+    return pixels if pixels is None or case.fit == "stretch" else framing(case).apply(pixels, False)
+
+
+def _region_of_original(case: Case) -> np.ndarray | None:
+    here = sample(case)
+    return draw_region(case.region, original(case).size_px, {} if here is None else here.masks, state.mask)
 
 
 def region(case: Case) -> Region | None:
@@ -193,10 +201,12 @@ def region(case: Case) -> Region | None:
     Raises:
         ValueError: a region that the image does not have, or that holds no patch, or all; a mask of another size.
     """
-    pixels, unknown = region_mask(case), unknown_pixels(case.region, state.mask)
+    pixels, unknown = _region_of_original(case), unknown_pixels(case.region, state.mask)
+    if pixels is None:
+        return None
     if unknown is not None:
-        pixels = np.where(unknown, IGNORE, pixels)
-    return None if pixels is None else Region.from_mask(pixels, grid(case), IGNORE, image(case).size_px)
+        pixels = np.where(unknown, np.uint8(IGNORE), pixels.astype(np.uint8))
+    return Region.from_mask(pixels, grid(case), IGNORE, original(case).size_px, framing=framing(case))
 
 
 # ---- traces, features, maps
@@ -204,6 +214,8 @@ def region(case: Case) -> Region | None:
 
 def size_px(case: Case) -> tuple[int, int]:
     """Height and width of the model's input in this case."""
+    if case.fit != "stretch":
+        return framing(case).input_px
     return model(case).native_size if case.size is None else (case.size, case.size)
 
 
@@ -222,7 +234,7 @@ def trace_key(case: Case, interpolation: str = "bicubic") -> TraceKey:
     if loaded.tower.grid_for(size_px(case)) == tuple(loaded.tower.native_grid):
         interpolation = "bicubic"
     size = None if size_px(case) == tuple(loaded.native_size) else case.size
-    return TraceKey(model_key(case), image(case).sha256, size, interpolation)
+    return TraceKey(model_key(case), original(case).sha256, size, interpolation, case.fit)
 
 
 def trace(case: Case, interpolation: str = "bicubic") -> Trace:
@@ -232,10 +244,10 @@ def trace(case: Case, interpolation: str = "bicubic") -> Trace:
 
 @cached(max_entries=MAX_TRACES, weigh=lambda trace: trace.nbytes, max_bytes=lambda: MAX_TRACE_BYTES)
 def _trace(key: TraceKey, _case: Case) -> Trace:
-    loaded, picture = model(_case), image(_case)
+    loaded, picture = model(_case), original(_case)
     check_fits(loaded, size_px(_case))
     with turn(_case):
-        pixels = loaded.preprocess([picture.to_pil()], size=size_px(_case))
+        pixels = loaded.preprocess([picture.to_pil()], size=_case.size, fit=_case.fit)
         words = f"{key.model.name} at {size_px(_case)[0]} px"
         return loaded.trace(pixels, position_interpolation=key.interpolation, on_block=_telling(words))
 

@@ -66,7 +66,8 @@ def python_case(case: Case, *needs: str) -> Script:
         text = f"text = model.encode_text(prompts, templates={case.templates!r})"
         parts.append(Script(body=(f"prompts = {list(case.prompts)!r}", text)))
     if wanted & {"pixels", "trace", "region"}:
-        parts.append(Script(body=(f"pixels = model.preprocess([image], size={case.size})",)))
+        fit = "" if case.fit == "stretch" else f", fit={case.fit!r}"
+        parts.append(Script(body=(f"pixels = model.preprocess([image], size={case.size}{fit})",)))
     if "trace" in wanted:
         parts.append(Script(body=("trace = model.trace(pixels)",)))
     if "region" in wanted:
@@ -144,5 +145,8 @@ def _python_region(case: Case) -> Script:
             labels = [f"{labels[0]}; 255 is unknown"]
             chosen = f"np.where(labels == 255, 255, {chosen})"
         call = f"from_mask({chosen}, grid, image_size={size})"
-    grid = "grid = model.tower.grid_for(tuple(pixels.shape[-2:]))"
-    return Script(tuple(imports), (grid, *labels, f"region = Region.{call}"))
+    lines = ["grid = model.tower.grid_for(tuple(pixels.shape[-2:]))", *labels]
+    if case.fit != "stretch":
+        lines.append(f"framing = model.framing({size}, {case.size}, {case.fit!r})")
+        call = f"{call[:-1]}, framing=framing)"
+    return Script(tuple(imports), (*lines, f"region = Region.{call}"))

@@ -144,7 +144,7 @@ def go_on() -> None:
 
 
 def _costly(case: Case) -> tuple[object, ...]:
-    return case.model, case.weights, case.image, case.size
+    return case.model, case.weights, case.image, case.size, case.fit
 
 
 def write_address() -> None:

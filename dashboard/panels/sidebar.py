@@ -186,7 +186,7 @@ def _take_mask(file: UploadedFile) -> None:
     labels = decode_mask(file)
     if not label_ids(labels):
         raise ValueError("Expected mask to mark at least one pixel, but got an empty one")
-    wanted = services.image(state.case()).size_px
+    wanted = services.original(state.case()).size_px
     if labels.shape != wanted:
         raise ValueError(
             f"Expected mask to be as large as the image, {_in_px(wanted)} pixels, but got {_in_px(labels.shape)}"

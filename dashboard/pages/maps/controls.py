@@ -9,6 +9,7 @@ from dashboard.address import MAX_SIZE_PX
 from dashboard.case import CUSTOM, METHOD_NAMES, Case, method_title
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.panels.custom import render_custom
+from data.geometry import FITS
 from surgery import Model
 
 SIZE_FACTORS = (0.5, 1, 1.5, 2, 3)
@@ -80,9 +81,22 @@ def _render_scale_and_size(case: Case, model: Model) -> None:
         format_func=lambda side: f"{side} px (native)" if side == native else f"{side} px",
         label_visibility="collapsed",
         width=150,
-        help="Side of the square the image is stretched to. Another size runs the network once more.",
+        help="Side of the network's input, of a letterbox the longer one. Another size runs the network once more.",
         **state.widget("size", case.size or native, lambda case, side: replace(case, size=_unless(side, native))),
     )
+    st.selectbox(
+        "fit",
+        FITS,
+        format_func=FIT_TITLES.__getitem__,
+        label_visibility="collapsed",
+        width=135,
+        help="How the image is brought to the input: stretched over the square, so that shapes change; its middle, as "
+        "most CLIPs were trained; or whole and in its own shape, on a grid that is no square.",
+        **state.widget("fit", case.fit, lambda case, fit: replace(case, fit=fit)),
+    )
+
+
+FIT_TITLES = {"stretch": "stretched", "crop": "middle cropped", "letterbox": "own shape"}
 
 
 def _unless(side: int, native: int) -> int | None:
