@@ -16,6 +16,6 @@ def iterate_passes(model: Model, pixels: Tensor, methods: Mapping[str, Method]) 
     for name, method in methods.items():
         groups["bicubic" if native else method.position_interpolation].append(name)
     for mode, names in groups.items():
-        depth = max(fit_method(model.tower, methods[name]).blocks for name in names)
+        depth = max(fit_method(model.tower, methods[name]).reach for name in names)
         trace = model.trace(pixels, mode, keep=depth)
         yield from zip(names, iterate_dense_features(trace, [methods[name] for name in names]), strict=True)

@@ -168,7 +168,7 @@ def _iterate(
         if opened is None:
             continue
         pixels, regions = opened
-        trace = model.trace(pixels, methods[0].position_interpolation, keep=max(m.blocks for m in methods))
+        trace = model.trace(pixels, methods[0].position_interpolation, keep=max(m.reach for m in methods))
         text = _encode(model, list(regions), templates, encoded)
         yield from measure_trace(trace, methods, text, regions, image=sample.name, templates=templates)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from surgery import METHODS, TITLES, Method
+from surgery import CLASSIC, METHODS, TITLES, Method
 
 CUSTOM = "custom"
 """Name of the free method beside those of `surgery.METHODS`."""
@@ -94,7 +94,7 @@ class Case:
     word: int | None = None
     prompt: str = ""
     component: str = ""
-    methods: tuple[str, ...] = METHOD_NAMES
+    methods: tuple[str, ...] = (*CLASSIC, CUSTOM)
     custom: Method = FIRST_CUSTOM
     method_a: str = "clip_surgery"
     feature_surgery: bool = False

@@ -12,12 +12,13 @@ from surgery.dense import (
 from surgery.downloads import WeightsNotFound
 from surgery.features import Similarity, class_probabilities, feature_surgery, similarity
 from surgery.maps import PromptPoints, prompt_points, similarity_maps
-from surgery.methods import METHODS, TITLES, Method
+from surgery.methods import CLASSIC, METHODS, TITLES, Method
 from surgery.models import Model, load_model
 from surgery.trace import Trace
 from surgery.weights import RandomWeightsWarning
 
 __all__ = [
+    "CLASSIC",
     "METHODS",
     "TITLES",
     "CheckpointWarning",

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from surgery.attention import attend
-from surgery.methods import METHODS, Method, get_method
+from surgery.methods import CLASSIC, METHODS, Method, get_method
+from surgery.mixtures import parse_mixture
 from surgery.towers import FAMILIES, Tower, check_kind
 from surgery.trace import OnBlock, Trace
 
@@ -59,6 +60,11 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
         raise ValueError(
             f"Expected blocks to be from 1 to {len(tower.blocks)} (the depth of this tower), but got {method.blocks}"
         )
+    if method.reach > len(tower.blocks):
+        raise ValueError(
+            f"Expected attention to name blocks from -{len(tower.blocks)} to -1 for this tower, "
+            f"but got {method.attention!r}"
+        )
     return method
 
 
@@ -85,8 +91,18 @@ class Walk:
     def heads(self, index: int, kind: str) -> Tensor:
         """Per-head outputs of Attn_l[kind] of the original path, (b, heads, tokens, head width)."""
         if (index, kind) not in self._heads:
-            self._heads[index, kind] = attend(kind, self.trace.block(index).projections)
+            self._heads[index, kind] = self._compute_heads(index, kind)
         return self._heads[index, kind]
+
+    def _compute_heads(self, index: int, attention: str) -> Tensor:
+        own = self.trace.block(index).projections
+        out = None
+        for part in parse_mixture(attention):
+            sources = [self.trace.block(block).projections for block in part.blocks] or [own]
+            for source in sources:
+                term = _scaled(attend(part.kind, replace(source, v=own.v)), part.weight / len(sources))
+                out = term if out is None else out + term
+        return out
 
     def attention(self, index: int, kind: str) -> Tensor:
         """Attn_l[kind] of the original path, (b, tokens, w)."""
@@ -96,7 +112,7 @@ class Walk:
         if (index, kind) not in self._attention:
             module = self.trace.tower.blocks[index]
             heads = self._heads.get((index, kind))
-            self._attention[index, kind] = module.merge(attend(kind, block.projections) if heads is None else heads)
+            self._attention[index, kind] = module.merge(self._compute_heads(index, kind) if heads is None else heads)
         return self._attention[index, kind]
 
     @cached_property
@@ -152,9 +168,9 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1 else factor * x
 
 
-def usable_methods(tower: Tower) -> dict[str, Method]:
-    """The presets that have a meaning for the tower and fit its depth."""
-    return {name: method for name, method in METHODS.items() if _fits(tower, method)}
+def usable_methods(tower: Tower, names: Iterable[str] = CLASSIC) -> dict[str, Method]:
+    """The presets of these names that have a meaning for the tower and fit its depth; `METHODS` for all there are."""
+    return {name: METHODS[name] for name in names if _fits(tower, METHODS[name])}
 
 
 def _fits(tower: Tower, method: Method) -> bool:
@@ -228,7 +244,7 @@ def encode_dense(model: "Model", pixels: Tensor, method: Method | str) -> DenseF
     """
     fitted = fit_method(model.tower, method)
     trace = model.trace(
-        pixels, position_interpolation=fitted.position_interpolation, keep=min(fitted.blocks, len(model.tower.blocks))
+        pixels, position_interpolation=fitted.position_interpolation, keep=min(fitted.reach, len(model.tower.blocks))
     )
     return dense_features(trace, fitted)
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from surgery.attention import parse_kind
+from surgery.mixtures import parse_mixture, reach
 
 PositionInterpolation = Literal["bicubic", "bilinear", "bicubic_antialias", "bicubic_size"]
 POSITION_INTERPOLATIONS: tuple[str, ...] = get_args(PositionInterpolation)
@@ -27,7 +27,8 @@ class Method:
 
     Attributes:
         attention: kind of attention, see `surgery.attention.parse_kind`: "qk", "vv", "qq", "kk", "identity"
-            (value only), "gem", or a sum of softmaxes such as "qq+kk", with an optional "+gaussian".
+            (value only), "gem", or a sum of softmaxes such as "qq+kk", with an optional "+gaussian"; or a mixture of
+            several kinds and blocks such as "0.5*qq + 0.5*qq@-6..-3", see `surgery.mixtures`.
         blocks: number n >= 1 of last blocks that are walked again.
         residual: factor of the running sum at every walked block; 1 keeps the residual, 0 drops it.
         alpha: factor of the attention output (ClearCLIP, section 3: X_sum = X_res + alpha * X_attn).
@@ -46,7 +47,7 @@ class Method:
     position_interpolation: PositionInterpolation = "bicubic"
 
     def __post_init__(self) -> None:
-        parse_kind(self.attention)
+        parse_mixture(self.attention)
         if isinstance(self.blocks, bool) or not isinstance(self.blocks, int) or self.blocks < 1:
             raise ValueError(f"Expected blocks to be a whole number of at least 1, but got {self.blocks!r}")
         for name in ("residual", "alpha"):
@@ -66,6 +67,11 @@ class Method:
         """Whether the walk retraces the original path, so that its end is the recorded x_L itself."""
         return self.attention == "qk" and self.residual == 1 and self.alpha == 1 and self.mlp
 
+    @property
+    def reach(self) -> int:
+        """How many last blocks of a recorded pass it needs."""
+        return max(self.blocks, reach(parse_mixture(self.attention)))
+
 
 METHODS: dict[str, Method] = {
     # Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", arXiv 2103.00020
@@ -84,7 +90,21 @@ METHODS: dict[str, Method] = {
     "naclip": Method(attention="kk+gaussian", residual=0.0, mlp=False),
     # Lan et al. 2024, "ClearCLIP: Decomposing CLIP Representations for Dense Inference", arXiv 2407.12442
     "clearclip": Method(attention="qq", residual=0.0, mlp=False),
+    # Shao et al. 2024, "Explore the Potential of CLIP for Training-Free Open Vocabulary Semantic Segmentation"
+    # (CLIPtrase), arXiv 2407.08268: its features, without the clustering
+    "cliptrase": Method(attention="qq+kk+vv"),
+    # Lin et al. 2024, "TagCLIP", arXiv 2312.12828: its features, without the refinement by affinity
+    "tagclip": Method(attention="identity", position_interpolation="bilinear"),
+    # Aydin et al. 2025, "ITACLIP", arXiv 2411.12044: the image encoder, blocks 7, 8 and 10 of 12 beside the last; its
+    # code keeps the residual and drops the MLP
+    "itaclip": Method(attention="0.5*qq+kk + 0.5*qq+kk@-6..-5|-3", mlp=False),
+    # Yang et al. 2025, "ResCLIP", arXiv 2411.15851: RCS (temperature 2, weight 0.3) on NACLIP, blocks 6 to 9
+    # of 12
+    "resclip": Method(attention="1.4*kk+gaussian + 0.6*qk@-7..-4", residual=0.0, mlp=False),
 }
+
+CLASSIC: tuple[str, ...] = ("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip")
+"""The seven that are shown and compared unless others are chosen."""
 
 TITLES: dict[str, str] = {
     "clip": "CLIP",
@@ -94,6 +114,10 @@ TITLES: dict[str, str] = {
     "gem": "GEM",
     "naclip": "NACLIP",
     "clearclip": "ClearCLIP",
+    "cliptrase": "CLIPtrase",
+    "tagclip": "TagCLIP",
+    "itaclip": "ITACLIP",
+    "resclip": "ResCLIP",
 }
 """How the papers write the names of `METHODS`."""
 

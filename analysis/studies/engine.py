@@ -57,7 +57,7 @@ class Engine:
         self._bank = TextBank(self.model, study.templates)
         self._size = study.batch  # halved where memory does not suffice
         needs = [measure.needs for measure in self.measures.values()]
-        blocks = max((method.blocks for method in self.methods.values()), default=1)
+        blocks = max((method.reach for method in self.methods.values()), default=1)
         self._keep = None if any(need.blocks == "all" for need in needs) else blocks
         self._reader = Reader(
             self.dataset,

@@ -87,7 +87,7 @@ def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
         groups.setdefault("bicubic" if native else method.position_interpolation, {})[name] = method
     found: dict[str, DenseFeatures] = {}
     for interpolation, methods in groups.items():
-        keep = max((method.blocks for method in methods.values()), default=1)
+        keep = max((method.reach for method in methods.values()), default=1)
         trace = model.trace(pixels, position_interpolation=interpolation, keep=keep)
         found |= zip(methods, iterate_dense_features(trace, methods.values()), strict=True)
         if interpolation == "bicubic":  # CLIP's own

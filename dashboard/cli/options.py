@@ -272,18 +272,18 @@ def announce_reduced(image: "LoadedImage") -> None:
 
 
 def choose_methods(tower: "Tower", texts: Sequence[str]) -> dict[str, "Method"]:
-    """Name -> method, fitted to the tower: the named ones, or all presets that have a meaning for it.
+    """Name -> method, fitted to the tower: the named ones, or the classic presets that have a meaning for it.
 
     Raises:
         UsageError: a name that is none, a field out of range, or a method without a meaning for the tower.
     """
-    from surgery import METHODS, TITLES, usable_methods
+    from surgery import CLASSIC, TITLES, usable_methods
     from surgery.dense import fit_method
     from surgery.method_names import parse_method
 
     if not texts:
         usable = usable_methods(tower)
-        left_out = [TITLES[name] for name in METHODS if name not in usable]
+        left_out = [TITLES[name] for name in CLASSIC if name not in usable]
         if left_out:
             say(f"Note: without a meaning for this tower, so left out: {', '.join(left_out)}")
         return {name: fit_method(tower, method) for name, method in usable.items()}

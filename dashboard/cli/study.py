@@ -207,10 +207,10 @@ def _methods(model: str, weights: str | None, device: str, methods: list[str] | 
     """The named methods, or all that have a meaning for the tower."""
     if methods:
         return tuple(method.strip() for method in methods)
-    from surgery import METHODS
+    from surgery import CLASSIC
 
     if model == "toy":
-        return tuple(METHODS)
+        return CLASSIC
     loaded = options.load_chosen(model, None if weights == "random" else weights, weights == "random", device, "auto")
     return tuple(options.choose_methods(loaded.tower, ()))
 

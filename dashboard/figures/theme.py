@@ -27,6 +27,10 @@ METHOD_COLOURS: dict[str, str] = {
     "gem": "#009E73",
     "naclip": "#0072B2",
     "clearclip": "#CC79A7",
+    "cliptrase": "#7f5f2e",
+    "tagclip": "#b8860b",
+    "itaclip": "#2f6f6f",
+    "resclip": "#7a3b8f",
     "custom": "#9467bd",
 }
 """A method's line colour, on every page."""

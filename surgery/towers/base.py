@@ -9,6 +9,7 @@ from torch import Tensor
 
 from surgery.blocks import Block
 from surgery.chain import Chain
+from surgery.mixtures import parse_mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def check_kind(tower: Tower, kind: str) -> None:
     Raises:
         ValueError: naming the kinds that have.
     """
-    if tower.kinds is not None and kind not in tower.kinds:
+    if tower.kinds is not None and any(part.kind not in tower.kinds or part.blocks for part in parse_mixture(kind)):
         raise ValueError(
             f"Expected attention to be one of {', '.join(tower.kinds)} for the attention pool of a ResNet, "
             f"but got {kind!r}"

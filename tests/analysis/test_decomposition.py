@@ -14,6 +14,7 @@ from surgery.trace import rerun
 from tests.tiny import TOWERS, picture, tiny_model
 
 FREE = Method("kk", blocks=3, residual=0.3, alpha=2.0)
+MIXTURE = Method("0.7*kk+gaussian + 0.5*mean(qk@-3..-2) + 0.2*identity", blocks=2, residual=0.5, alpha=1.5)
 
 
 def _case(model, images=2, texts=3):
@@ -25,7 +26,8 @@ def _case(model, images=2, texts=3):
 def _methods(model):
     shallow = {name: replace(m, blocks=min(m.blocks, len(model.tower.blocks))) for name, m in METHODS.items()}
     fitting = {name: m for name, m in shallow.items() if model.tower.kinds is None or m.attention in model.tower.kinds}
-    return {**fitting, "free": FREE} if model.tower.has_residual else fitting
+    fitting = {name: m for name, m in fitting.items() if m.reach <= len(model.tower.blocks)}
+    return {**fitting, "free": FREE, "mixture": MIXTURE} if model.tower.has_residual else fitting
 
 
 @pytest.mark.parametrize("heads", [True, False])

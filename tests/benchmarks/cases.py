@@ -15,7 +15,17 @@ from analysis.decomposition import Component, decompose
 from analysis.flips import diagnose
 from analysis.interventions import ablate
 from analysis.regions import Region
-from surgery import METHODS, DenseFeatures, Method, Model, Trace, feature_surgery, iterate_dense_features, load_model
+from surgery import (
+    CLASSIC,
+    METHODS,
+    DenseFeatures,
+    Method,
+    Model,
+    Trace,
+    feature_surgery,
+    iterate_dense_features,
+    load_model,
+)
 from surgery.prompts import LABEL_SETS, TEMPLATE_SETS
 from surgery.text import encode_text
 
@@ -24,7 +34,10 @@ Pair = tuple[Callable[[], object], Callable[[], object]]
 SIZE_PX = 224
 ALPHAS = tuple(0.25 * step for step in range(1, 21))
 SWEEP_KINDS = ("qk", "vv", "qq", "kk")
-VARIANTS = (*METHODS.values(), *(Method(kind, alpha=alpha, mlp=False) for kind in SWEEP_KINDS for alpha in ALPHAS))
+VARIANTS = (
+    *(METHODS[name] for name in CLASSIC),
+    *(Method(kind, alpha=alpha, mlp=False) for kind in SWEEP_KINDS for alpha in ALPHAS),
+)
 """The seven presets, and 20 alphas of 4 kinds in the last block."""
 
 

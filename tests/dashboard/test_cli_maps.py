@@ -15,7 +15,7 @@ from PIL import Image
 
 from dashboard.cli import map_files
 from data.samples import load_sample
-from surgery import METHODS, Method, class_probabilities, encode_dense, feature_surgery, load_model, similarity
+from surgery import CLASSIC, METHODS, Method, class_probabilities, encode_dense, feature_surgery, load_model, similarity
 from surgery.method_names import parse_method
 from tests.conftest import ROOT
 from tests.dashboard.command import error_of, run_maps, visible
@@ -49,7 +49,7 @@ def test_numbers_are_those_of_the_api(toy, tmp_path, size):
     assert arrays["maps"].shape == (7, 2, 14 if size is None else 21, 14 if size is None else 21)
     assert arrays["maps"].dtype == np.float32
     assert arrays["prompts"].tolist() == PROMPTS
-    for index, method in enumerate(METHODS.values()):
+    for index, method in enumerate(METHODS[name] for name in CLASSIC):
         expected = similarity(encode_dense(toy, pixels, method), text)
         np.testing.assert_allclose(arrays["maps"][index], expected.patches[0].movedim(-1, 0), atol=2e-6)
         np.testing.assert_allclose(arrays["cls"][index], expected.cls[0], atol=2e-6)

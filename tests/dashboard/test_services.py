@@ -16,7 +16,7 @@ from dashboard import catalogue, services, state
 from dashboard.case import Case
 from dashboard.jobs import Job, Stopped
 from dashboard.services import MissingImage
-from surgery import METHODS, Method, Model, WeightsNotFound, encode_dense, feature_surgery, load_model
+from surgery import CLASSIC, METHODS, Method, Model, WeightsNotFound, encode_dense, feature_surgery, load_model
 from surgery.catalog import TagInfo
 from surgery.weights import TOY_FOLDER
 from tests.dashboard.conftest import component_data, error_texts
@@ -53,7 +53,7 @@ def runs(fresh: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_all_methods_and_any_slider_share_one_pass_at_the_native_size(runs: list[str]) -> None:
-    for name in METHODS:
+    for name in CLASSIC:
         services.maps(CASE, name)
     for alpha in (0.5, 1.5, 2.5):
         services.maps(CASE, Method("vv", 4, alpha=alpha))
@@ -63,7 +63,7 @@ def test_all_methods_and_any_slider_share_one_pass_at_the_native_size(runs: list
 
 
 def test_another_size_runs_once_per_interpolation(runs: list[str]) -> None:
-    for name in METHODS:
+    for name in CLASSIC:
         services.maps(replace(CASE, size=168), name)
     assert sorted(runs) == ["bicubic", "bicubic_antialias", "bilinear"]
 

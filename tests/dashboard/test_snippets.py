@@ -30,7 +30,7 @@ from dashboard.pages.words.exports import python_words
 from dashboard.snippets import merge_imports, python_case
 from data.images import LoadedImage
 from data.samples import load_sample
-from surgery import METHODS, Method
+from surgery import CLASSIC, METHODS, Method
 from tests.dashboard.conftest import carried_out
 
 SCENE = load_sample("toy-1")
@@ -205,7 +205,7 @@ def test_the_flip_page_hands_out_custom_and_removals(open_app) -> None:
     found, printed = run(code)
     report = flip_results.flip_report(case)
     custom = flip_results.read_map(case, "custom")
-    assert set(found["report"].readings) == {*METHODS, "custom"}
+    assert set(found["report"].readings) == {*CLASSIC, "custom"}
     assert f"custom: AUC {custom.flip_auc:.2f}, contrast {custom.contrast:+.2g}" in printed
     removed = {i.component: i.change for i in report.interventions if i.component.kind != "head"}
     assert {i.component: i.change for i in found["report"].interventions} == pytest.approx(removed, abs=1e-5)

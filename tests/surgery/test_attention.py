@@ -75,4 +75,8 @@ def test_the_table_of_presets():
         "gem": ("gem", 6, 1, 1, False, "bicubic_antialias"),
         "naclip": ("kk+gaussian", 1, 0, 1, False, "bicubic"),
         "clearclip": ("qq", 1, 0, 1, False, "bicubic"),
+        "cliptrase": ("qq+kk+vv", 1, 1, 1, True, "bicubic"),
+        "tagclip": ("identity", 1, 1, 1, True, "bilinear"),
+        "itaclip": ("0.5*qq+kk + 0.5*qq+kk@-6..-5|-3", 1, 1, 1, False, "bicubic"),
+        "resclip": ("1.4*kk+gaussian + 0.6*qk@-7..-4", 1, 0, 1, False, "bicubic"),
     }
