@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from surgery.prompts import fill_template, resolve_templates
+from surgery.targets import combine, parse_target
 from surgery.text_cache import TextCache, open_text_cache
 from surgery.text_tower import TextModel, TextTower, find_text_tower
 from surgery.words import tokenize, warn_if_cut
@@ -59,7 +60,8 @@ def encode_text(
 
     Args:
         model: a `surgery.models.Model`.
-        texts: t texts; the empty string is legal.
+        texts: t texts; the empty string is legal. "a ++ b" and "a -- b" are the sum and the difference of two, see
+            `surgery.targets`.
         templates: a name in `surgery.prompts.TEMPLATE_SETS`, or a list of strings with one "{}" each.
         cache: whether features on disk are read and written.
         progress: called with the number of texts done and the number of texts.
@@ -78,7 +80,7 @@ def encode_text(
     """
     texts = _check_texts(texts)
     templates = resolve_templates(templates)
-    unique = list(dict.fromkeys(texts))
+    unique = list(dict.fromkeys(part for text in texts for _, part in parse_target(text)))
     warn_if_cut(model, unique, templates)
     store = open_text_cache(model, templates) if cache else None
     vectors = dict(_load_all(store, unique))
@@ -92,7 +94,7 @@ def encode_text(
         vectors |= computed
         if progress is not None:
             progress(len(vectors), len(unique))
-    return torch.from_numpy(np.stack([vectors[text] for text in texts])).to(model.device)
+    return torch.from_numpy(np.stack([combine(text, vectors) for text in texts])).to(model.device)
 
 
 def encode_tokens(model: TextModel, texts: Sequence[str], *, cut: bool = False) -> TokenFeatures:

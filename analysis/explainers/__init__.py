@@ -2,7 +2,7 @@
 
 from analysis.explainers.captions import CAPTION_EXPLAINERS, CaptionExplainer, explain_caption
 from analysis.explainers.explanation import CaptionExplanation, Explanation
-from analysis.explainers.images import EXPLAINERS, Explainer, explain, usable_explainers
+from analysis.explainers.images import EXPLAINERS, Explainer, check_explainer, explain, usable_explainers
 
 __all__ = [
     "CAPTION_EXPLAINERS",
@@ -11,6 +11,7 @@ __all__ = [
     "CaptionExplanation",
     "Explainer",
     "Explanation",
+    "check_explainer",
     "explain",
     "explain_caption",
     "usable_explainers",

@@ -106,6 +106,19 @@ def get_explainer(name: str) -> Explainer:
     return EXPLAINERS[name]
 
 
+def check_explainer(model: Model, name: str) -> Explainer:
+    """The explainer of a name, if it has a meaning for the tower of a model.
+
+    Raises:
+        ValueError: an unknown name, or an explainer without meaning for the tower.
+    """
+    explainer = get_explainer(name)
+    need, fits = NEEDS[explainer.need]
+    if not fits(model.tower):
+        raise refuse(name, need, model)
+    return explainer
+
+
 def usable_explainers(tower: Tower) -> tuple[str, ...]:
     """Names of the explainers that have a meaning for a tower."""
     return tuple(name for name, explainer in EXPLAINERS.items() if NEEDS[explainer.need][1](tower))
@@ -127,10 +140,7 @@ def explain(
     Raises:
         ValueError: an unknown name, an explainer without meaning for the tower, or shapes that do not fit.
     """
-    explainer = get_explainer(name)
-    need, fits = NEEDS[explainer.need]
-    if not fits(model.tower):
-        raise refuse(name, need, model)
+    explainer = check_explainer(model, name)
     run = start_pass(model, pixels, text, position_interpolation or explainer.position_interpolation)
     with torch.enable_grad():
         values = explainer.compute(run)

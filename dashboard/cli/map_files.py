@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from dashboard.cli.explained import describe_explainers, explain_all, explained_png
 from dashboard.cli.options import title_of
 from dashboard.cli.provenance import describe_image, describe_model, describe_versions, settings_line
 from dashboard.overview import overview_png
@@ -29,6 +29,7 @@ class Request:
         model: the model.
         weights: what stands for its weights in words.
         methods: name as it was given -> method, fitted to the model's tower.
+        explainers: names of explainers, whose relevance is drawn apart.
         prompts: t texts.
         cuts: those of them that are longer than the model reads.
         templates: name of the sentences around them.
@@ -42,6 +43,7 @@ class Request:
     model: Model
     weights: str
     methods: Mapping[str, Method]
+    explainers: tuple[str, ...]
     prompts: tuple[str, ...]
     cuts: tuple[PromptCut, ...]
     templates: str
@@ -70,11 +72,13 @@ class ImageMaps:
         cls: float32 (methods, prompts), the same measure for the whole image. It depends on the method only through the
             interpolation of the position embedding, so not at all at the native size.
         probabilities: float32 (prompts,), the model's own zero-shot classification at this size.
+        explained: float32 (explainers, prompts, gh, gw), each explainer in its own unit.
     """
 
     maps: np.ndarray
     cls: np.ndarray
     probabilities: np.ndarray
+    explained: np.ndarray
 
 
 def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
@@ -91,12 +95,22 @@ def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
         trace = model.trace(pixels, position_interpolation=interpolation, keep=keep)
         found |= zip(methods, iterate_dense_features(trace, methods.values()), strict=True)
         if interpolation == "bicubic":  # CLIP's own
+            grid = trace.grid
             plain = similarity(dense_features(trace, fit_method(model.tower, METHODS["clip"])), request.text)
     probabilities = class_probabilities(plain.cls, model.logit_scale, model.logit_bias)[0]
     similarities = [_measure(request, found[name]) for name in request.methods]
-    maps = torch.stack([s.patches[0].movedim(-1, 0) for s in similarities])  # (m, t, gh, gw)
-    cls = torch.stack([s.cls[0] for s in similarities])
-    return ImageMaps(*(values.float().cpu().numpy() for values in (maps, cls, probabilities)))
+    maps = [s.patches[0].movedim(-1, 0) for s in similarities]  # each (t, gh, gw)
+    return ImageMaps(
+        maps=_stack(maps, (len(request.prompts), *grid)),
+        cls=_stack([s.cls[0] for s in similarities], (len(request.prompts),)),
+        probabilities=probabilities.float().cpu().numpy(),
+        explained=explain_all(model, pixels, request.text, request.explainers),
+    )
+
+
+def _stack(rows: list[Tensor], shape: tuple[int, ...]) -> np.ndarray:
+    """float32 (rows, *shape), also of no rows."""
+    return np.stack([row.float().cpu().numpy() for row in rows]) if rows else np.zeros((0, *shape), np.float32)
 
 
 def _measure(request: Request, features: DenseFeatures) -> Similarity:
@@ -111,31 +125,39 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         "maps": found.maps,
         "cls": found.cls,
         "probabilities": found.probabilities,
-        "methods": np.array(list(request.methods)),
+        "methods": np.array(list(request.methods), dtype=str),
+        "explained": found.explained,
+        "explainers": np.array(request.explainers, dtype=str),
         "prompts": np.array(request.prompts),
         "unit": np.array(request.unit),
         "image_sha256": np.array(image.sha256),
     }
     framing = request.framing(image)
-    picture = overview_png(
-        image.framed(framing, request.model.fill_rgb).rgb,
-        found.maps,
-        request.prompts,
-        [title_of(name) for name in request.methods],
-        title=f"Similarity of every patch with each prompt: {image.name}",
-        unit=request.unit,
-        settings=settings_line(
-            request.model,
-            request.weights,
-            framing.input_px,
-            request.templates,
-            framing.fit,
-            f"feature surgery: {'yes' if request.surgery else 'no'}",
-        ),
-        minmax=minmax,
+    settings = settings_line(
+        request.model,
+        request.weights,
+        framing.input_px,
+        request.templates,
+        framing.fit,
+        f"feature surgery: {'yes' if request.surgery else 'no'}",
     )
+    photo = image.framed(framing, request.model.fill_rgb).rgb
     write_npz(folder / f"{stem}_maps.npz", arrays)
-    write_bytes(folder / f"{stem}_maps.png", picture)
+    if request.methods:
+        picture = overview_png(
+            photo,
+            found.maps,
+            request.prompts,
+            [title_of(name) for name in request.methods],
+            title=f"Similarity of every patch with each prompt: {image.name}",
+            unit=request.unit,
+            settings=settings,
+            minmax=minmax,
+        )
+        write_bytes(folder / f"{stem}_maps.png", picture)
+    if request.explainers:
+        picture = explained_png(photo, found.explained, request.prompts, request.explainers, image.name, settings)
+        write_bytes(folder / f"{stem}_{'explained' if request.methods else 'maps'}.png", picture)
     write_json(folder / f"{stem}_maps.json", describe_maps(request, image, found, minmax, f"{stem}_maps.npz"))
 
 
@@ -153,6 +175,7 @@ def describe_maps(
         "feature_surgery": request.surgery,
         "redundant_text": "" if request.redundant is not None else None,
         "methods": dict(request.methods),
+        "explainers": describe_explainers(request.explainers, request.prompts, found.explained),
         "unit": request.unit,
         "picture_scale": "min-max of each map" if minmax else "signed, shared",
         "probabilities": dict(zip(request.prompts, found.probabilities, strict=True)),

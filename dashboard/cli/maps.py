@@ -25,6 +25,15 @@ def draw_maps(
     ],
     text: options.Texts,
     method: options.MethodNames = None,
+    explainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--explainer",
+            help="chefer, rollout, grad_eclip, gradcam, legrad ..., repeatable: relevance in its own picture, each "
+            "map on its own scale. --method takes these names as well.",
+            rich_help_panel=options.IMAGE_PANEL,
+        ),
+    ] = None,
     size: options.Size = None,
     fit: options.Fit = "stretch",
     feature_surgery: Annotated[
@@ -63,6 +72,8 @@ def draw_maps(
       clip-theatre maps photos/ --text person --text bench --model ViT-B-16 --pretrained openai --feature-surgery
 
       clip-theatre maps china --text "a pagoda" --method clip --method clearclip:alpha=4 --size 224
+
+      clip-theatre maps toy-3 --text "a green ring" --method clip --method grad_eclip --explainer legrad
     """
     started = time.perf_counter()
     written: list[str] = []
@@ -77,7 +88,9 @@ def draw_maps(
                 prompts = options.split_texts(text)
                 options.check_templates(templates)
             loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
-            request = _prepare(loaded, prompts, templates, method or [], feature_surgery, wanted_size, fit)
+            request = _prepare(
+                loaded, prompts, templates, method or [], explainer or [], feature_surgery, wanted_size, fit
+            )
             options.announce_limits(model, prompts, foreign_to_toy(sources))
             failures += _run(request, sources, out, normalize, written)
     say_failures(failures)
@@ -98,20 +111,24 @@ def _prepare(
     prompts: tuple[str, ...],
     templates: str,
     methods: list[str],
+    explainers: list[str],
     surgery: bool,
     size: int | tuple[int, int] | None,
     fit: str,
 ) -> "Request":
     """Everything that is the same for all images, checked before the first one."""
+    from dashboard.cli.explained import choose_explainers
     from dashboard.cli.map_files import Request
 
-    chosen = options.choose_methods(model.tower, methods)
+    explained = choose_explainers(model, [*methods, *explainers], explainers)
+    dense = [name for name in methods if name.strip() not in explained]
+    chosen = options.choose_methods(model.tower, dense) if dense or not methods else {}
     options.check_size(model, size, fit)
     weights = options.describe_weights(model)
     cuts = options.announce_cuts(model, prompts, templates)
     text = options.encode_prompts(model, prompts, templates)
     redundant = model.encode_text([""], templates) if surgery and len(prompts) == 1 else None
-    return Request(model, weights, chosen, prompts, cuts, templates, text, redundant, surgery, size, fit)
+    return Request(model, weights, chosen, explained, prompts, cuts, templates, text, redundant, surgery, size, fit)
 
 
 def _run(
