@@ -146,7 +146,9 @@ def random_walker_masks(rgb: np.ndarray, points: PromptPoints | None = None, box
     seeds = _seeds(small.shape[:2], (height, width), points, box)
     if not {1, 2} <= set(np.unique(seeds)):
         raise ValueError("Expected points on the object and points (or a box) off it, but got only one of the two")
-    probability = random_walker(small, seeds, beta=WALKER_BETA, mode="cg_j", channel_axis=-1, return_full_prob=True)[0]
+    probability = random_walker(
+        small, seeds, beta=WALKER_BETA, mode="cg_j", tol=1e-6, channel_axis=-1, return_full_prob=True
+    )[0]
     enlarged = np.asarray(
         Image.fromarray(probability.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     )

@@ -264,7 +264,7 @@ def load_model(
         RandomWeightsWarning: an open_clip architecture without `pretrained`.
         CheckpointWarning: a file that does not say its activation, or that holds more than a CLIP.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     dtype = _choose_dtype(precision, chosen)
     pretrained = str(pretrained) if pretrained is not None else None
     loaded = create_clip(name, pretrained, activation)
@@ -296,7 +296,12 @@ def _refuse_overflow(clip: nn.Module, dtype: torch.dtype, name: str) -> None:
             )
 
 
-def _choose_device(device: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device) -> torch.device:
+    """The PyTorch device of a name, "auto" included.
+
+    Raises:
+        ValueError: an unknown one, or one that this machine does not have.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

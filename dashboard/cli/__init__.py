@@ -9,6 +9,7 @@ from dashboard.cli.console import CommandGroup, say_warning
 from dashboard.cli.datasets import show_datasets
 from dashboard.cli.diagnose import diagnose_image
 from dashboard.cli.maps import draw_maps
+from dashboard.cli.masks import draw_masks
 from dashboard.cli.models import show_models
 from dashboard.cli.reproduce import reproduce_row
 from dashboard.cli.serve import start_app
@@ -51,6 +52,7 @@ def describe(
 
 app.command("app")(start_app)
 app.command("maps")(draw_maps)
+app.command("masks")(draw_masks)
 app.command("diagnose")(diagnose_image)
 app.command("sweep")(sweep_images)
 app.add_typer(study, name="study")
