@@ -11,7 +11,7 @@ from analysis.studies import Progress, Study, run_study, summarise_study
 from analysis.studies.measures.retrieval import GROUP
 from analysis.studies.study import FRESH_SEED
 from data.datasets import ToyScenes
-from surgery import CLASSIC, METHODS, TITLES, Method
+from surgery import METHODS, TITLES, Method
 from surgery.method_names import write_method
 
 SECTION = "toy-table"
@@ -40,7 +40,7 @@ def toy_methods() -> dict[str, Method]:
     """Title -> method: the presets, then CLIP Surgery over fewer blocks than published."""
     surgery, title = METHODS["clip_surgery"], TITLES["clip_surgery"]
     depths = range(min(surgery.blocks, DEPTH) - 1, 0, -1)
-    presets = {TITLES[name]: method for name, method in METHODS.items() if method.reach <= DEPTH or name in CLASSIC}
+    presets = {TITLES[name]: method for name, method in METHODS.items() if method.reach <= DEPTH}
     return presets | {f"{title}, last {_count(n, 'block')} only": replace(surgery, blocks=n) for n in depths}
 
 
