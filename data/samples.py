@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data import datasets
 from data.images import LoadedImage
 from data.toy.scenes import plan_scene, render_plan
 
@@ -18,10 +19,10 @@ SAMPLES = (*SCENES, *PHOTOGRAPHS)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A built-in picture.
+    """A picture with what is worth asking of it.
 
     Attributes:
-        name: one of `SAMPLES`.
+        name: one of `SAMPLES`, or that of a picture in a data set.
         image: the picture.
         prompts: texts worth trying on it.
         caption: a sentence that says what is in it.
@@ -47,6 +48,21 @@ def load_sample(name: str) -> Sample:
     if name not in SAMPLES:
         raise ValueError(f"Expected name to be one of {', '.join(SAMPLES)}, but got {name!r}")
     return _load_photograph(name) if name in PHOTOGRAPHS else _load_scene(name)
+
+
+def sample_of(found: datasets.Sample) -> Sample:
+    """A picture of a data set with the classes in it as prompts and masks.
+
+    Args:
+        found: one of `data.registry.open_dataset`.
+
+    Raises:
+        OSError, ValueError: its files cannot be read.
+    """
+    found = found.decode()
+    masks = {region.text: region.mask for region in found.regions()} if found.has_mask else {}
+    image = LoadedImage(found.image.rgb, found.image.sha256, found.name)
+    return Sample(found.name, image, tuple(masks), found.captions[0] if found.captions else "", masks)
 
 
 def _load_scene(name: str) -> Sample:
