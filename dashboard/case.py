@@ -18,6 +18,9 @@ RANDOM = "random"
 UPLOAD = "sha256:"
 """`Case.image` of an uploaded image is this and the hash of its file."""
 
+STUDY = "study:"
+"""`Case.image` of a picture of a study, see `dashboard.studies.picture_name`."""
+
 FIRST_CUSTOM = Method(attention="vv", blocks=5, mlp=False)
 
 TEMPLATES = ("none", "photo", "clip_surgery", "imagenet")
@@ -59,7 +62,7 @@ class Case:
     Attributes:
         model: "toy", an open_clip architecture, or "local:<entry>" of the folder of local checkpoints.
         weights: a tag, "random", or "" where the model carries its own (toy, local).
-        image: name of a sample, or "sha256:<hash>" of an upload.
+        image: name of a sample, "sha256:<hash>" of an upload, or "study:<id>:<number>" of a picture of a study.
         prompts: the texts.
         templates: one of `TEMPLATES`.
         caption: the sentence of the Words page; "" for the sample's own, or for the prompts.
@@ -180,7 +183,9 @@ def describe_model(model: str, weights: str) -> str:
 
 
 def describe_image(image: str) -> str:
-    """A sample in words: "scene 3", "china"."""
+    """A sample in words: "scene 3", "china", "picture 17"."""
+    if image.startswith(STUDY):
+        return f"picture {image.rpartition(':')[2]}"
     return image.replace("toy-", "scene ")
 
 

@@ -26,9 +26,9 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
 from analysis.regions import Region
-from dashboard import catalogue, jobs, state
+from dashboard import catalogue, jobs, state, studies
 from dashboard.caches import cached
-from dashboard.case import RANDOM, Case, method_of
+from dashboard.case import RANDOM, STUDY, Case, method_of
 from dashboard.keys import Maps, ModelKey, TextKey, TraceKey
 from dashboard.regions import IGNORE, unknown_pixels
 from dashboard.regions import region_mask as draw_region
@@ -131,14 +131,14 @@ def runs_on_cpu_instead(case: Case) -> bool:
 # ---- images and regions
 
 
-@cached(max_entries=len(SAMPLES))
+@cached(max_entries=len(SAMPLES) + 32)
 def sample_named(name: str) -> Sample:
-    """A sample image with its prompts and masks.
+    """A sample image, or a picture of a study, with its prompts and masks.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError, OSError: there is none of this name, or its file cannot be read.
     """
-    return load_sample(name)
+    return studies.load_picture(name) if name.startswith(STUDY) else load_sample(name)
 
 
 def sample(case: Case) -> Sample | None:

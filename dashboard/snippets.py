@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
-from dashboard import services, state
-from dashboard.case import RANDOM, Case
+from dashboard import services, state, studies
+from dashboard.case import RANDOM, STUDY, Case
 from dashboard.regions import unknown_pixels
 from surgery import METHODS, Method
 
@@ -114,6 +114,15 @@ def _python_model(case: Case) -> Script:
 
 
 def _python_image(case: Case) -> Script:
+    if case.image.startswith(STUDY):
+        id, index = studies.parse_picture(case.image)
+        asked = studies.opened(id)
+        where = asked.study.data if asked.study.data.startswith("toy") else f"path/to/{asked.request['data set']}"
+        body = (
+            f"sample = sample_of(open_dataset({where!r}, seed={asked.study.seed})[{index}])",
+            "image = sample.image.to_pil()",
+        )
+        return Script(("from data.registry import open_dataset", "from data.samples import sample_of"), body)
     if case.upload is None:
         body = (f"sample = load_sample({case.image!r})", "image = sample.image.to_pil()")
         return Script(("from data.samples import load_sample",), body)

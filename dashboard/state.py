@@ -29,7 +29,7 @@ from data.images import LoadedImage, decode_mask, load_image
 
 VIEW, UPLOADS, MASKS, IGNORED, ALLOWED = "view", "uploads", "masks", "ignored_parameters", "allowed_downloads"
 PROBLEMS, STOPPED, FIXED, DRAWING = "problems", "stopped", "fixed_labels", "drawing"
-SEEN, HISTORY, WRITTEN = "seen_view", "history", "written_address"
+SEEN, HISTORY, WRITTEN, NOTES = "seen_view", "history", "written_address", "notes"
 """All session keys besides those of widgets."""
 
 WIDGET = "widget:"
@@ -49,7 +49,7 @@ def start(opening: Opening) -> None:
     if VIEW not in session:
         session[VIEW], session[IGNORED] = from_query(address, opening)
         session[UPLOADS], session[MASKS], session[ALLOWED], session[PROBLEMS] = {}, {}, frozenset(), {}
-        session[SEEN], session[HISTORY] = session[VIEW], History()
+        session[SEEN], session[HISTORY], session[NOTES] = session[VIEW], History(), {}
     elif address not in ({}, session[WRITTEN]) and session[VIEW] == session[SEEN]:
         session[VIEW], session[IGNORED] = from_query(address, opening)
     session[HISTORY] = session[HISTORY].step(session[SEEN], session[VIEW])
@@ -167,7 +167,7 @@ def widget(name: str, value: Any, apply: Callable[[Case, Any], Case]) -> dict[st
         value: what the widget shows, taken from the case; one of the widget's options.
         apply: (case, new value of the widget) -> new case.
     """
-    return _tied(name, value, lambda new: replace_case(apply(case(), new)))
+    return tied(name, value, lambda new: replace_case(apply(case(), new)))
 
 
 def setting(
@@ -183,14 +183,31 @@ def setting(
     """
     kind = type(shown)
     value = getattr(shown, field) if value is OWN else value
-    return _tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}))
+    return tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}))
 
 
-def _tied(name: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
+def tied(name: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
+    """Keyword arguments that tie a widget to whatever `write` writes.
+
+    Args:
+        name: unique on the page.
+        value: what the widget shows.
+        write: gets the new value of the widget, in a callback.
+    """
     key = WIDGET + name
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
     return {"key": key, "on_change": lambda: write(st.session_state[key])}
+
+
+def note(name: str, value: Any) -> None:
+    """Keeps something for this session that is no part of the view."""
+    st.session_state[NOTES][name] = value
+
+
+def recall(name: str, default: Any = None) -> Any:
+    """What `note` has kept."""
+    return st.session_state[NOTES].get(name, default)
 
 
 def remember_upload(image: LoadedImage, content: bytes) -> None:

@@ -17,6 +17,7 @@ PORTS_TRIED = 20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 MODELS_VARIABLE = "CLIP_THEATRE_MODELS"
+DATA_VARIABLE, STUDIES_VARIABLE = "CLIP_THEATRE_DATA", "CLIP_THEATRE_STUDIES"
 
 
 def start_app(
@@ -35,6 +36,22 @@ def start_app(
             "<architecture>__<any name>.safetensors (or .pt).",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            exists=True,
+            file_okay=False,
+            metavar="FOLDER",
+            help="Folder of data sets for the Study page, as downloaded or with images/, masks/ and classes.txt.",
+        ),
+    ] = None,
+    studies: Annotated[
+        Path | None,
+        typer.Option(
+            "--studies", exists=True, file_okay=False, metavar="FOLDER", help="Folder of finished studies for it."
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option("--host", help="Address to listen on. Other machines can reach the page if it is not this one."),
@@ -50,10 +67,13 @@ def start_app(
       clip-theatre app
 
       clip-theatre app --headless --port 8600 --models ~/checkpoints
+
+      clip-theatre app --data ~/datasets --studies ~/studies
     """
     port = _free_port(host, port)
-    if models is not None:
-        os.environ[MODELS_VARIABLE] = str(models.resolve())
+    for variable, folder in ((MODELS_VARIABLE, models), (DATA_VARIABLE, data), (STUDIES_VARIABLE, studies)):
+        if folder is not None:
+            os.environ[variable] = str(folder.resolve())
     if host not in LOOPBACK:
         say(
             f"Note: on {host}, everyone who reaches this port can use the dashboard; there is no password. "

@@ -17,6 +17,7 @@ class PageInfo:
         look_for: one or two sentences on what to look for, and on what a click does.
         settings: the page's own settings; `Settings` itself for none.
         has_headline: whether the body writes a headline of figures in the place of `look_for`, which stands behind it.
+        examines_case: whether the page needs the pass of the case's image.
     """
 
     name: str
@@ -26,6 +27,7 @@ class PageInfo:
     look_for: str
     settings: type[Settings] = Settings
     has_headline: bool = False
+    examines_case: bool = True
 
     @property
     def script(self) -> str:

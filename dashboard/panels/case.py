@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.case import Case, describe_image, describe_model, describe_region
 from dashboard.panels.history import render_history
+from dashboard.panels.neighbours import render_neighbours
 from dashboard.panels.texts import plain, shorten
 
 Change = dict[str, Any]
@@ -61,6 +62,7 @@ def image_title(case: Case) -> str:
 def render_case_line(case: Case) -> None:
     """Undo and redo, the parts, and a button in each that can be cleared."""
     render_history()
+    render_neighbours(case)
     for part in case_parts(case, image_title(case)):
         text = plain(shorten(part.text, 36))
         if part.clear is None:

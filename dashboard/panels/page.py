@@ -82,7 +82,8 @@ def render(info: PageInfo, help: str, body: Callable[[Case, Settings], Exports])
         render_badge(f"{plain(name)} ignored", text)
     if not info.has_headline:
         st.markdown(info.look_for)
-    exports = guarded(case, lambda case: body(_fitted(case), state.settings(info.settings)))
+    fit = _fitted if info.examines_case else lambda case: case
+    exports = guarded(case, lambda case: body(fit(case), state.settings(info.settings)))
     with tools:
         _render_tools(help, exports or Exports())
 

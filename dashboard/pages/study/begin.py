@@ -1,0 +1,151 @@
+"""Which study is shown: choose one, or begin one over a collection and the model of the case."""
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from analysis.studies import Progress, Study, StudyState, run_study
+from dashboard import archives, catalogue, state, studies
+from dashboard.case import Case, describe_model
+from dashboard.jobs import Job
+from dashboard.pages.study.settings import StudySettings
+from dashboard.panels.page import EXPECTED
+from dashboard.panels.texts import plain
+from dashboard.panels.work import work_through
+from surgery import METHODS
+
+LIMIT_PROBLEM = "study archive"
+
+
+def render_begin(case: Case, settings: StudySettings) -> None:
+    """The choice, folded away once a study is shown; a study that is not complete goes on here."""
+    begun = bool(settings.id and studies.parts_done(settings.id))
+    with st.expander("Choose or begin a study", expanded=not begun):
+        first, second, third = st.columns([1.2, 1.2, 1])
+        with first:
+            _render_known(settings)
+        with second:
+            _render_collections(case, settings)
+        with third:
+            _render_archive()
+    if settings.id.startswith("own-"):
+        _run(settings.id, begun)
+
+
+def _render_known(settings: StudySettings) -> None:
+    known = studies.lab_studies()
+    options = ["", *known] if settings.id in ("", *known) else ["", *known, settings.id]
+    st.selectbox(
+        "Finished studies",
+        options,
+        format_func=lambda id: (
+            id.removeprefix("lab-") if id.startswith("lab-") else "the one begun here" if id else "none"
+        ),
+        help="Folders below the one that clip-theatre app --studies FOLDER names.",
+        **state.setting(settings, "id"),
+    )
+
+
+def _title(id: str) -> str:
+    if id.startswith("lab-"):
+        return id.removeprefix("lab-")
+    return "the one begun here" if id else "none"
+
+
+def _render_collections(case: Case, settings: StudySettings) -> None:
+    found = {item.key: item for item in studies.collections(tuple(settings.zips.split()))}
+    chosen = settings.collection if settings.collection in found else studies.TOY
+    st.selectbox(
+        "Collection",
+        list(found),
+        format_func=lambda key: found[key].title,
+        help="Data sets come from clip-theatre app --data FOLDER.",
+        **state.setting(settings, "collection", chosen),
+    )
+    name = plain(describe_model(case.model, case.weights))
+    st.button(
+        f"Study it with {name}",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=_begin,
+        args=(case, found[chosen]),
+        help="Seven methods, layers, lens and blame of every picture. It goes on where it was stopped.",
+    )
+
+
+def _begin(case: Case, collection: studies.Collection) -> None:
+    try:
+        name, pretrained = catalogue.source_of(case.model, case.weights)
+    except ValueError as error:
+        state.set_problem(LIMIT_PROBLEM, "", str(error))
+        return
+    study = studies.request_of(collection, name, pretrained, tuple(METHODS))
+    id = studies.id_of(study)
+    state.note("begun studies", begun_studies() | {id: study})
+    state.adjust(StudySettings, id=id, text="", low=None, high=None, chosen=(), component="", depth=None, page=0)
+
+
+def begun_studies() -> dict[str, Study]:
+    """Id -> study, of those that this visitor has begun or gone on with."""
+    return state.recall("begun studies", {})
+
+
+def _run(id: str, begun: bool) -> None:
+    """Runs what is missing of a study; one from before a restart, or of an address, goes on when it is asked to."""
+    study = begun_studies().get(id)
+    if study is None and begun and not studies.opened(id).state.complete:
+        study = studies.opened(id).study
+        st.button(
+            f"Go on with this study: {studies.opened(id).state}",
+            icon=":material/play_arrow:",
+            on_click=lambda: state.note("begun studies", begun_studies() | {id: study}),
+        )
+    elif study is not None:
+        _go_on(id, study)
+
+
+def _go_on(id: str, study: Study) -> None:
+    folder = studies.folder_of(id)
+
+    def work(job: Job[StudyState]) -> StudyState:
+        return run_study(study, folder, progress=lambda done: job.report(done.done / done.images, _words(done)))
+
+    try:
+        work_through((id, "run"), "Studying the pictures", work)
+    except RuntimeError as error:  # another process, such as the command, works on this folder
+        st.info(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(str(error)))
+
+
+def _words(progress: Progress) -> str:
+    left = f", {progress.seconds_left:.0f} s left" if progress.seconds > 1 else ""
+    return f"{progress.done:,} of {progress.images:,} pictures, {progress.images_per_second:.1f} a second{left}"
+
+
+def _render_archive() -> None:
+    st.file_uploader(
+        "Bring a ZIP",
+        type=["zip"],
+        key="study zip",
+        on_change=_take_archive,
+        help="images/NAME.jpg with masks/NAME.png (ids of classes, or white on black), and classes.txt with a line "
+        "id, tab, name a class where there are several. Kept for a day; only its address finds it.",
+    )
+    problem = state.problem(LIMIT_PROBLEM)
+    if problem is not None:
+        st.error(plain(problem[1]))
+
+
+def _take_archive() -> None:
+    state.clear_problem(LIMIT_PROBLEM)
+    file: UploadedFile | None = st.session_state["study zip"]
+    if file is None:
+        return
+    try:
+        archive = archives.unpack(file.name, file.getvalue())
+    except EXPECTED as error:
+        state.set_problem(LIMIT_PROBLEM, file.name, str(error))
+        return
+    known = state.settings(StudySettings).zips.split()
+    zips = " ".join(dict.fromkeys([*known, archive.sha256]))
+    state.adjust(StudySettings, zips=zips, collection=f"zip:{archive.sha256}")

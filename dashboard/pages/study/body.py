@@ -1,0 +1,201 @@
+"""The Study page: a collection begun or opened, its pictures as a grid, and plots whose choices are choices of all."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard import state, studies
+from dashboard.case import Case, method_title
+from dashboard.figures import shared_limit
+from dashboard.pages.study import plots, results
+from dashboard.pages.study.begin import render_begin
+from dashboard.pages.study.compare import render_comparison
+from dashboard.pages.study.exports import study_exports
+from dashboard.pages.study.grid import Picture, paint, render_grid, thumbnail
+from dashboard.pages.study.results import Key, Overview
+from dashboard.pages.study.settings import SORTS, StudySettings
+from dashboard.panels.neighbours import show_picture
+from dashboard.panels.page import Exports
+from dashboard.panels.texts import plain
+
+HELP = """
+A **study** measures every picture of a collection with every method, in a folder that the command
+`clip-theatre study` reads and writes as well. A **map** here is one picture with one class that is in it.
+
+**Flip AUC** is the probability that a patch of the object outscores one of the background; below 0.5 the map is
+flipped. **Contrast** is the mean cosine of the object's patches minus that of the background's.
+
+**Blame** splits the contrast exactly into one signed term a head, MLP and bias. *Worst in 71 %* says in how many
+flipped maps this component has the most negative term.
+
+**Intervals** are 95 % bootstrap intervals over pictures: pictures are drawn with all their maps (Efron and
+Tibshirani 1993, chapter 13). There is none from a single picture.
+
+**Lens**: contrast of what the read-out makes of the tokens after every block; bars say how often the sign turns for
+good at a depth. Depth 0 is the embedding.
+"""
+
+SORT_TITLES = {
+    "flipped": "most flipped first",
+    "lit": "best first",
+    "contrast": "lowest contrast first",
+    "term": "lowest term of the component first",
+    "order": "as in the collection",
+}
+PAGE_SIZE = 24
+NEIGHBOURS = 500
+"""Pictures before and after an opened one that its arrows reach."""
+
+
+def render_study(case: Case, settings: StudySettings) -> Exports:
+    """What is shown: the choice of a study, then grid and plots."""
+    render_begin(case, settings)
+    if not settings.id or not studies.parts_done(settings.id):
+        return Exports()
+    key = results.key_of(settings.id)
+    folder, seen = studies.opened(settings.id), results.overview(key)
+    if not len(seen.index):
+        st.info("No picture of this study has a class that fills a patch, so no map can be judged.")
+        return Exports()
+    settings = _fitted(seen, settings)
+    _render_headline(folder, seen, settings)
+    _render_filters(seen, settings)
+    left, right = st.columns([1, 1.7], gap="medium")
+    with left:
+        _render_pictures(key, seen, settings)
+    with right:
+        plots.render_plots(key, seen, settings)
+    plots.render_more(key, seen, settings)
+    render_comparison(key, seen, settings)
+    return study_exports(folder, key, seen, settings)
+
+
+def _fitted(seen: Overview, settings: StudySettings) -> StudySettings:
+    """Methods and classes that this study has."""
+    method = settings.method if settings.method in seen.methods else seen.methods[0]
+    others = [name for name in seen.methods if name != method] or [method]
+    other = settings.other if settings.other in others else others[-1]
+    text = settings.text if settings.text in set(seen.text) else ""
+    return replace(settings, method=method, other=other, text=text)
+
+
+def _render_headline(folder: Any, seen: Overview, settings: StudySettings) -> None:
+    kept = results.chosen_rows(seen, settings)
+    auc = seen.figure("flip_auc", settings.method)[kept]
+    flipped = float((auc < 0.5).mean()) if len(auc) else 0.0
+    study, state_of = folder.study, folder.state
+    weights = f" {study.pretrained}" if study.pretrained else ""
+    words = [
+        f"**{plain(str(folder.request['data set']))} · {plain(study.model)}{plain(weights)}**",
+        f"{state_of.images:,} pictures, {len(seen.index):,} maps",
+        f"{kept.sum():,} chosen, **{flipped:.0%} of them flipped** by {method_title(settings.method)}",
+    ]
+    if not state_of.complete:
+        words.append(f"{state_of.done:,} done so far")
+    if state_of.unreadable:
+        words.append(f"{state_of.unreadable} pictures could not be read")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(" · ".join(words), width="content")
+        if kept.sum() < len(kept) or settings.component or settings.depth is not None:
+            st.button("Clear the selection", type="tertiary", icon=":material/close:", on_click=_clear)
+
+
+def _clear() -> None:
+    state.adjust(StudySettings, text="", low=None, high=None, chosen=(), component="", depth=None, page=0)
+
+
+def _render_filters(seen: Overview, settings: StudySettings) -> None:
+    columns = st.columns([1.2, 1.2, 1.2, 1.2, 1.4])
+    with columns[0]:
+        st.selectbox("Sort", SORTS, format_func=SORT_TITLES.__getitem__, **state.setting(settings, "sort"))
+    with columns[1]:
+        texts = ["", *sorted(set(seen.text))]
+        st.selectbox("Class", texts, format_func=lambda text: text or "all", **state.setting(settings, "text"))
+    with columns[2]:
+        st.selectbox("Method", seen.methods, format_func=method_title, **state.setting(settings, "method"))
+    with columns[3]:
+        others = [name for name in seen.methods if name != settings.method] or [settings.method]
+        st.selectbox("Against", others, format_func=method_title, **state.setting(settings, "other"))
+    with columns[4]:
+        low, high = settings.low or 0.0, 1.0 if settings.high is None else settings.high
+        st.slider(
+            "Flip AUC between",
+            0.0,
+            1.0,
+            step=0.05,
+            **state.tied("study auc", (low, high), _take_range),
+        )
+
+
+def _take_range(ends: tuple[float, float]) -> None:
+    low, high = ends
+    state.adjust(StudySettings, low=low if low > 0 else None, high=high if high < 1 else None, page=0)
+
+
+def _render_pictures(key: Key, seen: Overview, settings: StudySettings) -> None:
+    terms = plots.terms_of(key, settings)
+    order = results.order_of(seen, settings, terms)
+    pages = max(1, -(-len(order) // PAGE_SIZE))
+    page = min(settings.page, pages - 1)
+    shown = order[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
+    if not len(shown):
+        st.info("No map passes the filters. Clear the selection to see all.")
+        return
+    _render_pager(page, pages, len(order))
+    maps = results.maps_of(key, tuple(sorted({int(n) for n in seen.index[shown]})), settings.method)
+    limit = shared_limit([values for values in maps.values()])
+    pictures = [_picture(key, seen, settings, int(row), maps, limit, terms) for row in shown]
+    render_grid(pictures, lambda place: _open(key, seen, order, page * PAGE_SIZE + place))
+    if maps:
+        st.caption(f"Orange similar, blue dissimilar, ±{limit:g} cosine for all. A click opens a picture in Flip.")
+    else:
+        st.caption("This study did not keep its maps (measure pictures). Click a picture to open it in Flip.")
+    if state.recall("open flip"):
+        state.note("open flip", False)
+        st.switch_page("dashboard/pages/flip/flip.py")
+
+
+def _render_pager(page: int, pages: int, maps: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for title, icon, step in (("Earlier", "chevron_left", -1), ("Later", "chevron_right", 1)):
+            st.button(
+                title,
+                icon=f":material/{icon}:",
+                type="tertiary",
+                disabled=not 0 <= page + step < pages,
+                on_click=lambda step=step: state.adjust(StudySettings, page=page + step),
+            )
+        first = page * PAGE_SIZE
+        st.markdown(f":small[{first + 1:,} to {min(first + PAGE_SIZE, maps):,} of {maps:,} maps]", width="content")
+
+
+def _picture(
+    key: Key,
+    seen: Overview,
+    settings: StudySettings,
+    row: int,
+    maps: Mapping[tuple[int, str], np.ndarray],
+    limit: float,
+    terms: np.ndarray | None,
+) -> Picture:
+    index, text = int(seen.index[row]), str(seen.text[row])
+    auc, contrast = (float(seen.figure(name, settings.method)[row]) for name in ("flip_auc", "contrast"))
+    figures = f"AUC {auc:.2f} · {contrast:+.3f}".replace("-", "−")
+    note = figures if terms is None else f"AUC {auc:.2f} · {settings.component} {terms[row]:+.3f}".replace("-", "−")
+    source = paint(thumbnail(studies.picture_name(key[0], index)), maps.get((index, text)), limit)
+    title = f"{seen.names.get(index, index)}: “{text}”, {method_title(settings.method)}, {figures}"
+    return Picture(source, title, f"{text}\n{note}", index in settings.chosen and len(settings.chosen) == 1)
+
+
+def _open(key: Key, seen: Overview, order: np.ndarray, place: int) -> None:
+    """Puts a picture on the table, and the list that it stands in behind the arrows."""
+    first = max(0, place - NEIGHBOURS)
+    near = order[first : place + NEIGHBOURS]
+    entries = tuple((studies.picture_name(key[0], int(seen.index[row])), str(seen.text[row])) for row in near)
+    model = studies.case_model(studies.opened(key[0]).study)
+    state.note("neighbours", (entries, model))
+    show_picture(entries[place - first], model)
+    state.note("open flip", True)

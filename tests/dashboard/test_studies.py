@@ -1,0 +1,120 @@
+"""Ids of studies and pictures: what may be opened, and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.studies import Study, run_study
+from dashboard import studies
+from dashboard.pages.study import plots, results
+from dashboard.pages.study.exports import maps_table, python_of
+from dashboard.pages.study.grid import paint
+from dashboard.pages.study.settings import StudySettings
+
+METHODS = ("clip", "clip_surgery")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished study of the toy."""
+    root = tmp_path_factory.mktemp("studies")
+    run_study(Study(data="toy:12", methods=METHODS, measures=studies.MEASURES), root / "first")
+    return root
+
+
+@pytest.fixture
+def key(lab: Path, monkeypatch: pytest.MonkeyPatch) -> results.Key:
+    monkeypatch.setenv(studies.STUDIES_VARIABLE, str(lab))
+    return results.key_of("lab-first")
+
+
+def test_only_studies_that_are_kept_here_are_opened(key: results.Key, lab: Path) -> None:
+    assert studies.lab_studies() == ["lab-first"]
+    assert studies.opened("lab-first").study.data == "toy:12"
+    for id in ("", "lab-", "lab-..", "lab-../first", "own-", "own-" + "g" * 32, f"lab-{lab}", "../first"):
+        with pytest.raises(ValueError, match="Expected study to be one that is kept here"):
+            studies.folder_of(id)
+
+
+def test_pictures_have_names_that_lead_back(key: results.Key) -> None:
+    name = studies.picture_name("lab-first", 3)
+    assert studies.parse_picture(name) == ("lab-first", 3)
+    sample = studies.load_picture(name)
+    assert sample.masks.keys() == set(sample.prompts)
+    assert sample.image.size_px == next(iter(sample.masks.values())).shape
+    for wrong in (
+        "study:lab-first:",
+        "study:lab-first:-1",
+        "study:lab-first:³",
+        "toy-1",
+        "study:lab-first:" + "9" * 10,
+    ):
+        with pytest.raises(ValueError, match="Expected image to be study:ID:NUMBER"):
+            studies.load_picture(wrong)
+    with pytest.raises(ValueError, match="one of the 12 of this study, but got number 12"):
+        studies.load_picture("study:lab-first:12")
+
+
+def test_equal_requests_have_one_id_and_others_another() -> None:
+    toy = studies.collections()[0]
+    first = studies.request_of(toy, "toy", None, METHODS)
+    assert studies.id_of(first) == studies.id_of(studies.request_of(toy, "toy", None, METHODS))
+    assert studies.id_of(first) != studies.id_of(studies.request_of(toy, "toy", None, ("clip",)))
+
+
+def test_overview_agrees_with_the_rows_of_the_study(key: results.Key) -> None:
+    seen, rows = results.overview(key), studies.opened("lab-first").table("maps")
+    assert len(seen.index) == len(rows) / len(METHODS)
+    for _, row in rows.iterrows():
+        place = np.flatnonzero((seen.index == row["index"]) & (seen.text == row["text"]))
+        assert seen.figure("flip_auc", row["method"])[place] == pytest.approx(row["flip_auc"])
+    assert np.isnan(seen.figure("flip_auc", "gem")).all()
+    assert ((seen.places["area"] > 0) & (seen.places["area"] < 1)).all()
+
+
+def test_filters_and_order(key: results.Key) -> None:
+    seen = results.overview(key)
+    auc = seen.figure("flip_auc", "clip")
+    order = results.order_of(seen, StudySettings(), None)
+    assert len(order) == len(seen.index)
+    assert (np.diff(auc[order]) >= 0).all()
+    assert (np.diff(auc[results.order_of(seen, StudySettings(sort="lit"), None)]) <= 0).all()
+    kept = results.chosen_rows(seen, StudySettings(high=0.4, chosen=(0, 1, 2)))
+    assert kept.tolist() == [bool(a <= 0.4 and n in (0, 1, 2)) for a, n in zip(auc, seen.index, strict=True)]
+    one = str(seen.text[0])
+    assert set(seen.text[results.chosen_rows(seen, StudySettings(text=one))]) == {one}
+
+
+def test_blame_of_every_pair_adds_up_to_its_contrast(key: results.Key) -> None:
+    seen, blame = results.overview(key), results.blame(key, "clip")
+    assert blame.read.all()
+    assert blame.values.sum(axis=1) == pytest.approx(seen.figure("contrast", "clip"), abs=1e-4)
+    found = results.split(key, "blame", "", StudySettings())
+    flipped = seen.figure("flip_auc", "clip") < 0.5
+    assert found.flipped.rows == flipped.sum()
+    assert found.flipped.mean == pytest.approx(blame.values[flipped].mean(axis=0), abs=1e-6)
+    assert found.worst.sum() == pytest.approx(1)
+
+
+def test_maps_are_those_of_the_picture(key: results.Key) -> None:
+    seen = results.overview(key)
+    maps = results.maps_of(key, (0, 1), "clip")
+    assert {index for index, _ in maps} == {0, 1}
+    for (index, text), values in maps.items():
+        place = (seen.index == index) & (seen.text == text)
+        assert values.shape == (14, 14)
+        sample = studies.load_picture(studies.picture_name("lab-first", index))
+        assert text in sample.masks
+        assert place.sum() == 1
+    assert paint(None, values, 0.3).startswith("data:image/jpeg;base64,")
+
+
+def test_tables_for_people_hold_every_chosen_map(key: results.Key) -> None:
+    seen, settings = results.overview(key), StudySettings(high=0.5)
+    table, kept = maps_table(seen, settings), results.chosen_rows(seen, settings)
+    assert table["flip_auc clip"].tolist() == seen.figure("flip_auc", "clip")[kept].tolist()
+    classes = plots.class_table(seen, settings)
+    assert classes["maps"].sum() == kept.sum()
+    assert (classes["flipped"] == (classes["auc"] < 0.5)).all() or len(classes) < kept.sum()
+    assert "run_study(study" in python_of(studies.opened("lab-first"), settings)
