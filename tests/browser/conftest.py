@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.driver import WAIT_MS, find_chromium, running_browser, watch_console
 from tests.browser.server import Server, running_server
 
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 WINDOW = {"width": 1440, "height": 900}
 
 
