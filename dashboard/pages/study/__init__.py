@@ -14,4 +14,5 @@ PAGE = PageInfo(
     ),
     settings=StudySettings,
     examines_case=False,
+    has_headline=True,
 )
