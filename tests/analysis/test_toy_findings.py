@@ -47,8 +47,8 @@ def test_the_command_writes_the_table_between_the_markers(tmp_path, capsys, repo
 
 def test_the_table_has_the_presets_and_fewer_blocks_of_clip_surgery():
     titles = list(toy_methods())
-    assert len(toy_study(64).methods) == len(titles) == 12
-    assert titles[-1] == "CLIP Surgery, last 1 block only" and titles[7] == "CLIP Surgery, last 5 blocks only"
+    assert len(toy_study(64).methods) == len(titles) == 15
+    assert titles[-1] == "CLIP Surgery, last 1 block only" and titles[10] == "CLIP Surgery, last 5 blocks only"
 
 
 def test_the_command_reports_its_errors(capsys):

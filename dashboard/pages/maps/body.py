@@ -11,6 +11,7 @@ from dashboard import events, services, state
 from dashboard.case import MAX_PINS, Case, Pin, describe_method, is_judged, method_of, method_title, pin_of
 from dashboard.figures import shared_limit
 from dashboard.pages.maps.controls import render_controls
+from dashboard.pages.maps.explained import render_explained
 from dashboard.pages.maps.exports import maps_exports
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.pages.maps.shelf import render_shelf
@@ -36,6 +37,10 @@ factor alpha of the attention output, with or without MLP; point at a title to s
 **Contrast** is the mean over the region's patches minus the mean over the background's. **AUC** is the probability
 that a patch of the region outscores one of the background; below 0.5 the map is flipped. The region of an object
 judges the maps of its own phrase; under the others stands their mean.
+
+**Explainers** under the maps show relevance by gradients or attention, each map over its own largest value: Chefer et
+al. (2103.15679), rollout (2005.00928), Grad-ECLIP (ICML 2024; as published its last block has one head), Grad-CAM
+(1610.02391), LeGrad (2404.03214), integrated gradients (1703.01365).
 
 **Feature surgery** removes what all prompts have in common (CLIP Surgery). **Prompt points** are the highest and
 lowest cells of a map, for Segment Anything (the same paper).
@@ -65,6 +70,7 @@ def render_maps(case: Case, own: MapsSettings) -> Exports:
     region = services.region(case)
     view = build_view(case, own, columns, region)
     render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
+    render_explained(case, own)
     render_shelf(case)
     return maps_exports(case, own, {c.name: c.maps for c in columns if c.maps}, region)
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dashboard.fields import choice, optional, read_method_name, read_number, switch, text
+from analysis.explainers import EXPLAINERS
+from dashboard.fields import choice, listed, optional, read_method_name, read_number, switch, text
 from dashboard.settings import Settings
 
 SCALES = ("signed", "minmax")
@@ -19,6 +20,7 @@ class MapsSettings(Settings):
         scale: "signed" (one scale for all) or "minmax" (each map on its own).
         threshold: values below it are hidden; None hides nothing.
         points: whether prompt points are drawn.
+        explainers: explainers whose relevance is shown under the maps of the methods.
     """
 
     PAGE: ClassVar = "maps"
@@ -28,6 +30,7 @@ class MapsSettings(Settings):
         "scale": text("scale", choice(*SCALES)),
         "threshold": optional("threshold", read_number, repr),
         "points": switch("points"),
+        "explainers": listed("explainers", choice(*EXPLAINERS)),
     }
 
     method_b: str = "clip"
@@ -35,3 +38,4 @@ class MapsSettings(Settings):
     scale: str = "signed"
     threshold: float | None = None
     points: bool = False
+    explainers: tuple[str, ...] = ()

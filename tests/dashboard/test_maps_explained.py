@@ -1,0 +1,33 @@
+"""Explainers on the Maps page, without a browser."""
+
+import base64
+
+import numpy as np
+
+from analysis.explainers import EXPLAINERS, explain
+from dashboard.case import Case
+from dashboard.pages.maps.settings import MapsSettings
+from data.samples import load_sample
+from surgery import load_model
+from tests.dashboard.conftest import component_data
+
+SCENE = load_sample("toy-2")
+CASE = Case(image="toy-2", prompts=SCENE.prompts[:2], region=f"object:{next(iter(SCENE.masks))}", methods=("clip",))
+
+
+def test_explainers_have_a_grid_of_their_own(open_app) -> None:
+    app = open_app(CASE, MapsSettings(explainers=("legrad", "value_kk")))
+    assert not app.exception and not app.error
+    _, sent = component_data(app, "clip_theatre_map_view")
+    assert sent["unit"].startswith("relevance") and sent["limit"] == 1
+    assert [cell["title"] for cell in sent["rows"][0]["cells"]] == [EXPLAINERS[n].title for n in ("legrad", "value_kk")]
+    assert "AUC" in sent["rows"][0]["cells"][0]["note"]
+    model = load_model("toy")
+    expected = explain(model, model.preprocess([SCENE.image.to_pil()]), model.encode_text(CASE.prompts), "legrad")
+    values = expected.patches[0, :, :, 1]
+    raw = base64.b64decode(sent["rows"][1]["cells"][0]["values"])
+    np.testing.assert_allclose(np.frombuffer(raw, "<f4").reshape(14, 14), values / values.max(), atol=1e-5)
+
+
+def test_a_visitor_who_wants_none_sees_none(open_app) -> None:
+    assert len(component_data(open_app(CASE), "clip_theatre_map_view")) == 1
