@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analysis.alpha import iterate_cosines
 from analysis.metrics import best_threshold_iou, contrast, flip_auc, score_contrast
 from analysis.regions import Region, regions_from_labels
 from data.datasets import Sample
-from surgery import Method, Model, iterate_dense_features, similarity
-from surgery.dense import fit_method
+from surgery import Method, Model
+from surgery.dense import Walk, fit_method
 from surgery.towers import Tower
 from surgery.trace import Trace
 
@@ -192,10 +193,11 @@ def measure_trace(
         image: name of the image, for the rows.
         templates: name of the prompt templates, for the rows.
     """
-    for features in iterate_dense_features(trace, methods):
-        maps = similarity(features, text).patches[0].movedim(-1, 0).cpu().numpy()  # (t, gh, gw)
+    fitted = [fit_method(trace.tower, method) for method in methods]
+    for method, cosines in zip(fitted, iterate_cosines(Walk(trace), fitted, text), strict=True):
+        maps = cosines[0].movedim(-1, 0).cpu().numpy()  # (t, gh, gw)
         for (name, region), values in zip(regions.items(), maps, strict=True):
-            yield SweepRow(image, name, features.method, *_measure(values, region), trace.grid, templates, trace.model)
+            yield SweepRow(image, name, method, *_measure(values, region), trace.grid, templates, trace.model)
 
 
 def open_sample(
