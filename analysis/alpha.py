@@ -1,7 +1,7 @@
 """Every alpha at once: the cosine of a patch with a text as a closed form of how strongly attention is weighted.
 
 Without MLP the walked sum is linear in alpha at any residual r: z(alpha) = X + alpha * A, with X = r^n x_{L-n} and A
-the sum over the n walked blocks of r^(blocks after it) a_l. With z' the tokens centred over their width and the read-out
+the sum over the n walked blocks of r^(blocks after it) a_l. With z' the tokens centred over their width and read-out
 R(z) = (gain * z' / sd) W + c, the centred parts are read once, P = (gain * X') W and Q = (gain * A') W, and for a patch
 and a unit text t
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.alpha import iterate_cosines
 from analysis.studies.batch import Batch, Targets
 from analysis.studies.measure import Measure, Needs, Rows, register
 from analysis.studies.measures.maps import flip_aucs
 from analysis.sweep import POINT
-from surgery import Method, similarity
-from surgery.dense import dense_features_of
+from surgery import Method
 
 if TYPE_CHECKING:
     from analysis.studies.study import Study
@@ -41,7 +41,7 @@ class Alpha(Measure):
     def measure(self, batch: Batch) -> Rows:
         targets, walk = batch.targets, batch.walk(self.study.grid.position_interpolation)
         kept = torch.from_numpy(np.flatnonzero(targets.ids >= 0)).to(batch.pixels.device)
-        maps = [batch.pick(similarity(dense_features_of(walk, p), batch.text).patches)[kept] for p in self.points]
+        maps = [batch.pick(cosines)[kept] for cosines in iterate_cosines(walk, self.points, batch.text)]
         figures = [_figures(values, _kept(targets, kept)) for values in maps]
         count, places = len(self.points), np.flatnonzero(targets.ids >= 0)
         points = [point for point in self.points for _ in places]
