@@ -1,6 +1,7 @@
 # GNU make. Every target sets up .venv first; the stamp file keeps that from being done twice.
 PYTHON ?= python3
 JOBS ?= 2
+JSON ?= benchmark.json
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -11,12 +12,14 @@ CPU_BUILD = UV_HTTP_TIMEOUT=8 UV_HTTP_RETRIES=0 $(BIN)/uv pip install --dry-run 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help app test bench lint screenshots soak
+.PHONY: help app test bench bench-compare gpu lint screenshots soak
 
 help:
 	@echo "make app          set up and open the dashboard (ARGS=\"--headless\" passes options on)"
 	@echo "make test         set up and run all tests (JOBS=$(JOBS) processes)"
-	@echo "make bench        set up and print the speed tables"
+	@echo "make bench        set up, print the speed tables and keep the figures of growth in $(JSON)"
+	@echo "make bench-compare A=old.json B=new.json   name what got slower between two runs"
+	@echo "make gpu          set up and test and time on a CUDA card, nothing to download"
 	@echo "make soak         set up and try the dashboard under load and hostile input, about 20 minutes"
 	@echo "make lint         set up and check style"
 	@echo "make screenshots  set up and photograph every page"
@@ -29,6 +32,15 @@ test: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks.growth --json $(JSON)
+
+bench-compare: $(READY)
+	@$(BIN)/python -m tests.benchmarks.compare $(A) $(B)
+
+gpu: $(READY)
+	@$(BIN)/python -m pytest -m gpu tests/gpu
+	@$(BIN)/python -m tests.benchmarks --device cuda --no-browser
+	@$(BIN)/python -m tests.benchmarks.growth --device cuda --json $(JSON)
 
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -15,6 +15,7 @@ from analysis.decomposition import Blame, Component, decompose
 from analysis.flips import FlipReport, diagnose, examine
 from analysis.insertion import InsertionDeletion, insertion_deletion
 from analysis.interventions import Intervention, ablate, components_of, iterate_interventions
+from analysis.label_set import LabelSetEffect, label_set_effect
 from analysis.lens import LogitLens, logit_lens, turning_layer
 from analysis.metrics import (
     MeanAveragePrecision,
@@ -44,7 +45,7 @@ from analysis.projection import (
     token_set_from_features,
     token_set_from_trace,
 )
-from analysis.redundancy import LabelSetEffect, Redundancy, compute_redundancy, label_set_effect
+from analysis.redundancy import Redundancy, compute_redundancy
 from analysis.regions import Region, regions_from_labels
 from analysis.text_gradients import TokenGradients, integrated_gradients
 from analysis.text_tokens import (

@@ -143,7 +143,7 @@ class AlphaCurve:
     def critical_contrast(self, region: Region | Sequence[Region]) -> np.ndarray:
         """The smallest alpha > 0 at which the contrast of a region changes its sign.
 
-        Looked for between `SEARCH_POINTS` alphas up to `MAX_ALPHA`, then by halving to the last digit; two changes
+        Looked for between `SEARCH_POINTS` alphas up to `MAX_ALPHA`, then narrowed down to the last digit; two changes
         between neighbouring points cancel and are not seen.
 
         Args:
@@ -160,7 +160,7 @@ class AlphaCurve:
         found = np.full(values.shape[1:], np.nan)
         for image, text in changes.any(dim=0).nonzero().tolist():
             first = int(changes[:, image, text].to(torch.uint8).argmax())
-            found[image, text] = _bisect(curve, weights, grid[first], grid[first + 1], image, text)
+            found[image, text] = _narrow(curve, weights, grid[first], grid[first + 1], image, text)
         return found
 
     def double(self) -> "AlphaCurve":
@@ -173,19 +173,17 @@ def _contrast_at(curve: AlphaCurve, weights: Tensor, alphas: Tensor) -> Tensor:
     return torch.einsum("bn,abnt->abt", weights, curve._at(alphas))
 
 
-def _bisect(curve: AlphaCurve, weights: Tensor, low: Tensor, high: Tensor, image: int, label: int) -> float:
+def _narrow(curve: AlphaCurve, weights: Tensor, low: Tensor, high: Tensor, image: int, label: int) -> float:
     """The sign change of one contrast between two alphas."""
     own, weights = slice(image, image + 1), weights[image : image + 1]
     scalars = {name: getattr(curve, name)[own] for name in ("variance", "squares", "crossed")}
     text = slice(label, label + 1)
     one = replace(curve, texts=curve.texts[:, own, :, text], offset=curve.offset[text], **scalars)
-    start = _contrast_at(one, weights, low.reshape(1)).sign()
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _contrast_at(one, weights, middle.reshape(1)).sign() == start:
-            low = middle
-        else:
-            high = middle
+    for _ in range(9):  # 63^9 is more than float64 can tell apart
+        alphas = torch.linspace(float(low), float(high), 64, dtype=torch.float64)
+        signs = _contrast_at(one, weights, alphas).flatten().sign()
+        first = max(1, int((signs != signs[0]).to(torch.uint8).argmax()))
+        low, high = alphas[first - 1], alphas[first]
     return float(high)
 
 
@@ -217,10 +215,12 @@ def alpha_curve(trace: Trace, text: Tensor, method: Method | str, *, walk: Walk 
     wide = torch.promote_types(trace.output.dtype, torch.float32)
     patches = [z[:, tower.prefix :].to(wide) for z in (kept, added)]  # (b, n, w)
     x, a = (z - z.mean(dim=-1, keepdim=True) for z in patches)
-    norm = tower.norm
-    zero = tower.project(torch.zeros_like(norm.weight))
-    p, q = ((tower.project((z * norm.weight).to(norm.weight.dtype)) - zero).to(wide) for z in (x, a))
-    c = tower.project(torch.zeros_like(norm.weight) if norm.bias is None else norm.bias).to(wide)  # (d,)
+    norm, behind = tower.chain.only_norm()
+    gain = norm.weight.to(wide)
+    shift = torch.zeros_like(gain) if norm.bias is None else norm.bias.to(wide)
+    zero = behind.apply_wide(torch.zeros_like(gain))
+    p, q = (behind.apply_wide(z * gain) - zero for z in (x, a))  # (b, n, d)
+    c = behind.apply_wide(shift)  # (d,)
     unit = unit_texts(text, p)
     return AlphaCurve(
         variance=torch.stack([_dot(x, x) + norm.eps * x.shape[-1], 2 * _dot(x, a), _dot(a, a)], dim=-1) / x.shape[-1],
@@ -237,9 +237,8 @@ def alpha_curve(trace: Trace, text: Tensor, method: Method | str, *, walk: Walk 
 
 def has_alpha_curve(tower: Tower, method: Method) -> bool:
     """Whether `alpha_curve` takes the method on this tower."""
-    if method.mlp or tower.norm is None or not tower.has_residual:
-        return False
-    return tower.head_mlp(tower.project(torch.zeros_like(tower.norm.weight))) is None
+    linear = tower.has_residual and tower.is_affine and tower.chain.only_norm() is not None
+    return linear and not method.mlp
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """A `FlipReport` in words: verdict, headline, explanation. A verdict needs evidence, and a tie is called one."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def headline(report: "FlipReport", part: Component | None) -> str:
 
 def explanation(report: "FlipReport") -> str:
     """Why there is no verdict, where there is none; then the figures, the lens, the blame, the other methods."""
-    parts = [*_doubts(report), _figures(report), _turn(report), _blamed(report), _remedy(report)]
+    parts = [*_doubts(report), _figures(report), _turn(report), _blamed(report), _critical(report), _remedy(report)]
     return " ".join(part for part in parts if part)
 
 
@@ -156,6 +157,18 @@ def _shown(auc: float) -> str:
 def _and(names: Sequence[str]) -> str:
     """ "A", "A and B", "A, B and C"."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _critical(report: "FlipReport") -> str:
+    found = {kind: alpha for kind, alpha in report.critical_alpha.items() if not math.isnan(alpha)}
+    if not report.critical_alpha:
+        return ""
+    bare = _signed(report.contrast_without_attention)
+    start = f"With the last block's attention left out and no MLP the contrast is {bare}"
+    if not found:
+        return f"{start}, and no weight of that attention, of any kind, changes its sign."
+    listed = ", ".join(f"{kind[0]}-{kind[1]} at alpha {alpha:.3g}" for kind, alpha in found.items())
+    return f"{start}; weighted by alpha, that attention changes its sign: {listed}."
 
 
 def _remedy(report: "FlipReport") -> str:

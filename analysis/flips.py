@@ -1,13 +1,14 @@
 """Is the map flipped, where did its sign turn, which component wrote it, and what does every method do about it?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from analysis import flip_words
+from analysis.alpha import alpha_curve, has_alpha_curve
 from analysis.decomposition import Blame, Component, decompose
 from analysis.interventions import Intervention, iterate_interventions
 from analysis.lens import logit_lens, turning_layer
@@ -17,9 +18,12 @@ from analysis.uncertainty import Interval, auc_interval
 from data.geometry import Framing
 from data.images import to_rgb
 from surgery import METHODS, Method, Model, Trace, dense_features, similarity, usable_methods
-from surgery.dense import fit_method
+from surgery.dense import Walk, fit_method
+from surgery.methods import POSITION_INTERPOLATIONS
 
 CULPRITS = 5
+CRITICAL_KINDS = ("qk", "vv", "qq", "kk")
+"""Kinds of the last block's attention whose critical alpha a report holds."""
 UNTRAINED = (None, "random")
 """`Model.pretrained` of weights that were drawn, not learned."""
 
@@ -78,6 +82,9 @@ class FlipReport:
         culprits: up to five components of most negative blame, worst first.
         interventions: what removing components did; empty unless asked for.
         random_weights: whether the model was never trained, so that its map says nothing of the text.
+        critical_alpha: per kind of `CRITICAL_KINDS`, the factor of the last block's attention at which the contrast
+            changes its sign, residual kept and no MLP; NaN where no factor does. Empty where there is no closed form.
+        contrast_without_attention: the contrast at factor 0, from where `critical_alpha` is reached; NaN without any.
     """
 
     text: str
@@ -90,6 +97,8 @@ class FlipReport:
     culprits: tuple[Culprit, ...]
     interventions: tuple[Intervention, ...] = ()
     random_weights: bool = False
+    critical_alpha: Mapping[str, float] = field(default_factory=dict)
+    contrast_without_attention: float = float("nan")
 
     @property
     def contrast(self) -> dict[str, float]:
@@ -141,6 +150,7 @@ def diagnose(
     size: int | tuple[int, int] | None = None,
     fit: str = "stretch",
     ablate: bool = False,
+    position_interpolation: str | None = None,
 ) -> FlipReport:
     """Examines the map of one text on one image.
 
@@ -151,10 +161,11 @@ def diagnose(
         region: a `Region` on the grid of the input, or a pixel mask (H, W) of the image's size for `Region.from_mask`.
         methods: name -> method; None for all presets that have a meaning for the tower. CLIP is always read.
         templates: prompt templates, see `surgery.prompts`.
-        size: input size as in `Model.preprocess`; None for the native one. One pass serves all methods there; at
-            another size one pass per position interpolation.
+        size: input size as in `Model.preprocess`; None for the native one, where one pass serves all methods.
         fit: how the image is brought to the input, as in `Model.preprocess`; a pixel mask follows.
         ablate: also remove every attention output and every MLP in turn, at about half a pass each.
+        position_interpolation: off the native size, None carries out every method with its own, one pass for each; a
+            name, such as "bicubic", gives all methods this one and needs one pass. Readings name what they had.
 
     Raises:
         ValueError: an empty prompt, a region that does not fit the image or the grid, a method without meaning for the
@@ -162,14 +173,19 @@ def diagnose(
     """
     if not text.strip():
         raise ValueError(f"Expected text to be a non-empty prompt, but got {text!r}")
+    if position_interpolation not in (None, *POSITION_INTERPOLATIONS):
+        choices = ", ".join(POSITION_INTERPOLATIONS)
+        raise ValueError(f"Expected position_interpolation to be None, {choices}, but got {position_interpolation!r}")
     methods = usable_methods(model.tower) if methods is None else {"clip": METHODS["clip"], **methods}
+    if position_interpolation is not None:
+        methods = {n: replace(m, position_interpolation=position_interpolation) for n, m in methods.items()}
     image = to_rgb(image)
     pixels = model.preprocess([image], size, fit=fit)
     region = _as_region(region, model.framing(image.size[::-1], size, fit), model.tower.grid_of(pixels), text)
     feature = model.encode_text([text], templates)
     passes = _Passes(model, pixels)
     readings = {name: _read(passes, feature, region, method) for name, method in methods.items()}
-    trace = passes.trace(METHODS["clip"])
+    trace = passes.trace(methods["clip"])
     untrained = model.pretrained in UNTRAINED
     return examine(trace, feature, region, readings, text=text, ablate=ablate, random_weights=untrained)
 
@@ -203,7 +219,20 @@ def examine(
     removed = tuple(iterate_interventions(trace, feature, region)) if ablate else ()
     turn = turning_layer(lens) if len(lens) else None
     worst = find_culprits(blame, region)
-    return FlipReport(text, trace.model, region, readings, lens, turn, blame, worst, removed, random_weights)
+    critical, bare = critical_alphas(trace, feature, region)
+    found = FlipReport(text, trace.model, region, readings, lens, turn, blame, worst, removed, random_weights)
+    return replace(found, critical_alpha=critical, contrast_without_attention=bare)
+
+
+def critical_alphas(trace: Trace, feature: Tensor, region: Region) -> tuple[dict[str, float], float]:
+    """`FlipReport.critical_alpha` and `FlipReport.contrast_without_attention` of one image and one text."""
+    methods = {kind: Method(kind, mlp=False) for kind in CRITICAL_KINDS}
+    if not has_alpha_curve(trace.tower, methods["qk"]):
+        return {}, float("nan")
+    walk = Walk(trace)
+    curves = {kind: alpha_curve(trace, feature, method, walk=walk) for kind, method in methods.items()}
+    bare = float(curves["qk"].contrasts(0.0, region)[0, 0, 0])
+    return {kind: float(curve.critical_contrast(region)[0, 0]) for kind, curve in curves.items()}, bare
 
 
 def read_method(trace: Trace, feature: Tensor, region: Region, method: Method) -> MethodReading:

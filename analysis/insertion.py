@@ -4,17 +4,20 @@ Petsiuk et al. 2018, "RISE: Randomized Input Sampling for Explanation of Black-b
 4.2, with patches in place of pixels: the image is uncovered, or covered, patch by patch in the order of the map.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from sklearn.metrics import auc
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from analysis.metrics import finite_array
+from surgery.maps import TiedMapWarning
 
 Baseline = Literal["blur", "mean"]
 BLUR_KERNEL_PX, BLUR_STD_PX = 11, 5.0
@@ -26,7 +29,7 @@ class InsertionDeletion:
     """How fast the score rises and falls as patches are shown and hidden in the order of a map.
 
     Attributes:
-        fractions: (k,) share of the patches that were shown (insertion) or hidden (deletion), from 0 to 1.
+        fractions: (k,) share of the patches that were shown (insertion) or hidden (deletion), from 0 to 1, ascending.
         insertion: (k,) score; the last is that of the image.
         deletion: (k,) score; the first is that of the image.
         insertion_auc: area under `insertion`; high when the map puts first what the model needs.
@@ -57,14 +60,18 @@ def insertion_deletion(
     Args:
         score_fn: scores of a batch of images, (n, 3, H, W) -> (n,); for example the cosine with one text.
         pixels: (3, H, W) normalised image.
-        values: (gh, gw) map; gh and gw divide H and W.
-        steps: points of the curves after the first; at most the number of patches.
+        values: (gh, gw) map; gh and gw divide H and W. Patches of equal value are shown and hidden together, so that
+            their order does not matter; a constant map has two points, nothing and all.
+        steps: points of the curves after the first; at most the number of patches. Fewer where values are equal.
         baselines: for insertion and for deletion, "blur" (11 px, standard deviation 5) or "mean" (0 in normalised
             pixels, the mean colour of the training set).
         batch_size: images per call of `score_fn`.
 
     Raises:
         ValueError: shapes that do not fit, an unknown baseline, or steps or batch size out of range.
+
+    Warns:
+        TiedMapWarning: the map is constant, so the areas say nothing about it.
 
     Source: Petsiuk et al. 2018, arXiv 1806.07421, section 4.2, with patches in place of pixels.
     """
@@ -76,8 +83,11 @@ def insertion_deletion(
         raise ValueError(f"Expected batch_size to be at least 1, but got {batch_size}")
     if len(baselines) != 2 or not set(baselines) <= set(get_args(Baseline)):
         raise ValueError(f"Expected baselines to be two of {', '.join(get_args(Baseline))}, but got {baselines!r}")
-    order = _pixel_ranks(values, pixels)
-    counts = torch.linspace(0, patches, steps + 1).round().to(pixels.device)
+    if values.min() == values.max():
+        warnings.warn("The map is constant: it orders no patch before another", TiedMapWarning, stacklevel=3)
+    ranks, counts = _ranks(values), torch.linspace(0, patches, steps + 1).round().numpy()
+    counts = np.unique([np.count_nonzero(ranks < count) for count in counts])  # no group of equals is split
+    order, counts = _of_pixels(ranks, pixels), torch.from_numpy(counts).to(pixels.device)
     hidden, blank = (_baseline(pixels, name) for name in baselines)
     inserted, deleted = [], []
     for count in counts.split(batch_size):
@@ -101,10 +111,14 @@ def _fitting_map(values: np.ndarray | Tensor, pixels: Tensor) -> np.ndarray:
     return values
 
 
-def _pixel_ranks(values: np.ndarray, pixels: Tensor) -> Tensor:
-    """Rank of the patch that every pixel is in, 0 for the highest value: (H, W)."""
-    ranks = np.argsort(np.argsort(-values, axis=None, kind="stable")).reshape(values.shape)
-    height, width = (side // count for side, count in zip(pixels.shape[1:], values.shape, strict=True))
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Rank of every patch, 0 for the highest value; equal values share the last of their ranks."""
+    return rankdata(-values, method="max").reshape(values.shape) - 1
+
+
+def _of_pixels(ranks: np.ndarray, pixels: Tensor) -> Tensor:
+    """Rank of the patch that every pixel is in, (H, W)."""
+    height, width = (side // count for side, count in zip(pixels.shape[1:], ranks.shape, strict=True))
     return torch.from_numpy(ranks.repeat(height, axis=0).repeat(width, axis=1)).to(pixels.device)
 
 

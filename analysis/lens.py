@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from analysis.metrics import check_finite
 from analysis.regions import Region
 from surgery import Trace
 from surgery.features import unit_texts
@@ -53,7 +54,8 @@ def logit_lens(trace: Trace, text: Tensor) -> LogitLens:
     for index in range(trace.depth + 1):
         features = tower.readout(trace.stream(index)[:, tower.prefix :])  # (b, gh * gw, d)
         features = features if features.dtype == torch.float64 else features.float()
-        maps.append(F.normalize(features, dim=-1) @ unit_texts(text, features).mT)
+        cosines = F.normalize(features, dim=-1) @ unit_texts(text, features).mT
+        maps.append(check_finite(cosines, f"the cosines after {index} blocks"))
     similarity = torch.stack(maps, dim=1).unflatten(2, trace.grid)
     return LogitLens(similarity.cpu().numpy(), trace.model)
 

@@ -15,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from analysis.regions import Region, to_array
+
+ROUNDING_STEPS = 4
+"""A map whose values differ by no more than so many of the smallest steps of their precision is constant."""
 
 
 def contrast(values: np.ndarray | Tensor, region: Region) -> float:
@@ -43,16 +47,18 @@ def score_contrast(values: np.ndarray | Tensor, region: Region) -> float:
         region: foreground and background patches.
 
     Returns:
-        SC in [-1, 1]; negative when the map is opposite to the object, 0 for a constant map.
+        SC in [-1, 1]; negative when the map is opposite to the object, 0 for a map that is constant up to rounding.
 
     Raises:
         ValueError: values of another shape than the region, or not finite.
 
     Source: Li et al. 2023, arXiv 2304.05653 (mSC is the mean over images and the classes present).
     """
+    dtype = to_array(values).dtype
     values = _map_on(values, region)
     spread = values.max() - values.min()
-    return 0.0 if spread == 0 else contrast((values - values.min()) / spread, region)
+    rounding = ROUNDING_STEPS * np.finfo(dtype if dtype.kind == "f" else np.float64).eps * np.abs(values).max()
+    return 0.0 if spread <= rounding else contrast((values - values.min()) / spread, region)
 
 
 def flip_auc(values: np.ndarray | Tensor, region: Region) -> float:
@@ -149,7 +155,7 @@ class ThresholdIou:
     Attributes:
         iou: the best of `ious`, in [0, 1].
         threshold: the lowest threshold that gives it; a cell is predicted where map >= threshold.
-        thresholds: (k,) the grid that was searched, ascending.
+        thresholds: (k,) what was searched, ascending.
         ious: (k,) intersection over union of all images together.
     """
 
@@ -171,7 +177,7 @@ def best_threshold_iou(
         maps: one map an image that holds the class, each (h, w); of pixels or of patches.
         masks: the object in each, bool (h, w).
         valid: cells that count in each, bool (h, w); None counts all.
-        thresholds: the grid; None takes 101 steps from the lowest to the highest value of all maps.
+        thresholds: the grid; None tries every value of the maps, which finds the best threshold exactly.
 
     Returns:
         The best IoU with its threshold. Intersections and unions are summed over the images before dividing.
@@ -184,11 +190,7 @@ def best_threshold_iou(
     scores, labels = _gather(maps, masks, valid)
     if not labels.any():
         raise ValueError("Expected masks to hold at least 1 cell of the object, but got none")
-    grid = (
-        np.linspace(scores.min(), scores.max(), 101)
-        if thresholds is None
-        else np.unique(finite_array(thresholds, "thresholds"))
-    )
+    grid = np.unique(scores) if thresholds is None else np.unique(finite_array(thresholds, "thresholds"))
     if not len(grid):
         raise ValueError("Expected thresholds to hold at least 1 value, but got none")
     predicted, hits = count_at_least(scores, grid), count_at_least(scores[labels], grid)
@@ -223,6 +225,14 @@ def count_at_least(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Number of values >= each threshold of an ascending grid, (k,); one pass instead of one a threshold."""
     bins = np.bincount(np.searchsorted(grid, values, side="right"), minlength=len(grid) + 1)
     return bins[::-1].cumsum()[::-1][1:]
+
+
+def check_finite(values: Tensor, name: str) -> Tensor:
+    """The values; raises ValueError, calling them `name`, if one is NaN or infinite."""
+    if not torch.isfinite(values).all():
+        wrong = int((~torch.isfinite(values)).sum())
+        raise ValueError(f"Expected {name} to be finite, but got {wrong} NaN or infinite values")
+    return values
 
 
 def finite_array(values: np.ndarray | Tensor | Sequence, name: str) -> np.ndarray:

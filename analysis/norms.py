@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from analysis.metrics import check_finite
 from analysis.patterns import measure_patterns
 from analysis.regions import Region, stack_regions
 from surgery.trace import Trace
@@ -155,11 +156,16 @@ def _measure(
         record = trace.block(l)
         for name, x in zip(STREAMS, (record.x if residual else None, record.attn_out, record.mlp_out), strict=True):
             if x is not None:
-                values[name].append(measure(x))
+                values[name].append(check_finite(measure(x), f"the {name} stream of block {l}"))
     streams = {name: _leave(torch.stack(rows)) if rows else None for name, rows in values.items()}
     groups = token_groups(trace, regions)
     return StreamMeasure(
-        quantity, **streams, output=_leave(measure(trace.output)), groups=groups, grid=trace.grid, model=trace.model
+        quantity,
+        **streams,
+        output=_leave(check_finite(measure(trace.output), "the output")),
+        groups=groups,
+        grid=trace.grid,
+        model=trace.model,
     )
 
 

@@ -258,7 +258,7 @@ def summarise(table: pd.DataFrame, *, confidence: float = 0.95, resamples: int =
 
     Returns:
         One row a point in the order of the table: model, the point, `images`, `maps`, and for every metric its mean
-        with `_low` and `_high`, the percentiles of the resampled means.
+        with `_low` and `_high`, the percentiles of the resampled means; NaN where only one image has the point.
 
     Raises:
         ValueError: a table without rows, or a confidence out of range.
@@ -279,7 +279,7 @@ def summarise(table: pd.DataFrame, *, confidence: float = 0.95, resamples: int =
         counts = per_image.size().reindex(images, fill_value=0).to_numpy()
         row = dict(zip(keys, point, strict=True)) | {"images": int((counts > 0).sum()), "maps": len(group)}
         for metric, sums in per_image.sum().reindex(images, fill_value=0.0).items():
-            low, high = _interval(draws, sums.to_numpy(), counts, tails)
+            low, high = _interval(draws, sums.to_numpy(), counts, tails) if row["images"] > 1 else (np.nan, np.nan)
             row |= {metric: group[metric].mean(), f"{metric}_low": low, f"{metric}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)

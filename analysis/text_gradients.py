@@ -2,8 +2,10 @@
 
     relevance_i = sum_c (e_i - e'_i)_c * integral_0^1 d f(e' + s (e - e')) / d e_ic  ds
 
-e are the token embeddings of the caption, e' those of the baseline, in which padding stands in place of every word;
-start and end token stay, and so do positions. f is the cosine with the image, or its contrast over a region. The
+e are the token embeddings of the caption, e' those of the baseline; start and end token stay, and so do positions. What
+stands in place of a word is a choice that the relevances depend on: "padding" is the token of id 0, which to CLIP's
+tokenizer is the letter "!", so that baseline is the sentence "!!!!" and not nothing; "mean" is the mean of all token
+embeddings, which is no word. f is the cosine with the image, or its contrast over a region. The
 relevances add up to f(e) - f(e'), but for an error of the numerical integral that is reported as the gap.
 
 Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", arXiv 1703.01365, equation 1; captum's
@@ -28,7 +30,9 @@ from surgery.text_tower import TextTower
 from surgery.words import tokenize, warn_if_cut
 
 PADDING_ID = 0
-"""What CLIP's tokenizer fills a short text up with."""
+"""What CLIP's tokenizer fills a short text up with; as a letter it is "!"."""
+BASELINES = ("padding", "mean")
+"""What can stand in place of every word."""
 STEPS_A_BATCH = 8
 
 
@@ -41,7 +45,7 @@ class TokenGradients:
         tokens: (k,) float32 relevance; 0 for start and end token, which the baseline shares.
         words: (w,) float32 relevance, the sum over the tokens of each word.
         value: f of the caption.
-        baseline: f of the baseline.
+        baseline: f of the baseline, see `BASELINES`.
         gap: sum of the relevances minus (value - baseline); 0 for an exact integral.
         steps: points of the numerical integral.
         target: "cosine" with the image, or "contrast" over the region.
@@ -70,6 +74,7 @@ def integrated_gradients(
     region: Region | None = None,
     image: int = 0,
     steps: int = 32,
+    baseline: str = "padding",
     on_step: Callable[[int], None] = lambda done: None,
 ) -> TokenGradients:
     """Integrated gradients over the token embeddings of a caption.
@@ -82,6 +87,7 @@ def integrated_gradients(
             foreground minus over the background.
         image: which image of the batch.
         steps: points of the integral (Gauss-Legendre), >= 2.
+        baseline: what stands in place of every word, one of `BASELINES`.
         on_step: called before every few points with the number done so far; what it raises ends the integration.
 
     Raises:
@@ -94,21 +100,23 @@ def integrated_gradients(
     tower = token_tower(model)
     if steps < 2:
         raise ValueError(f"Expected steps to be at least 2, but got {steps!r}")
+    if baseline not in BASELINES:
+        raise ValueError(f"Expected baseline to be one of {', '.join(BASELINES)}, but got {baseline!r}")
     if not 0 <= image < len(features.cls):
         raise ValueError(f"Expected image to be from 0 to {len(features.cls) - 1}, but got {image}")
     warn_if_cut(model, [caption], "none")
     read = read_caption(model, caption)
     direction = _direction(features, region, image)
-    whole, padded = _embeddings(model, tower, read)
-    relevance, value, baseline = _integrate(tower, direction, whole, padded, steps, on_step)
+    whole, start = _embeddings(model, tower, read, baseline)
+    relevance, value, start_value = _integrate(tower, direction, whole, start, steps, on_step)
     tokens = relevance.float().cpu().numpy()
     return TokenGradients(
         caption=read,
         tokens=tokens,
         words=np.array([tokens[list(word.tokens)].sum() for word in read.words], dtype=np.float32),
         value=value,
-        baseline=baseline,
-        gap=float(relevance.sum()) - (value - baseline),
+        baseline=start_value,
+        gap=float(relevance.sum()) - (value - start_value),
         steps=steps,
         target="cosine" if region is None else "contrast",
         method=features.method,
@@ -125,15 +133,18 @@ def _direction(features: DenseFeatures, region: Region | None, image: int) -> Te
     return vector.clone()  # an ordinary tensor: those of inference mode are closed to autograd
 
 
-def _embeddings(model: Model, tower: TextTower, caption: Caption) -> tuple[Tensor, Tensor]:
+def _embeddings(model: Model, tower: TextTower, caption: Caption, baseline: str) -> tuple[Tensor, Tensor]:
     """Embeddings of the caption and of its baseline, each (1, k, w), in at least float32."""
     ids = tokenize(model, [caption.text])[:, : len(caption.tokens)].to(model.device)  # (1, k)
     padded = ids.clone()
     padded[:, 1:-1] = PADDING_ID
     with torch.no_grad():
-        whole, baseline = (tower.embed(z) for z in (ids, padded))
+        whole, start = (tower.embed(z) for z in (ids, padded))
+        if baseline == "mean":
+            table = tower.token_embedding.weight
+            start[:, 1:-1] += (table.mean(dim=0) - table[PADDING_ID]).to(start)
     dtype = torch.promote_types(whole.dtype, torch.float32)
-    return whole.to(dtype), baseline.to(dtype)
+    return whole.to(dtype), start.to(dtype)
 
 
 def _integrate(

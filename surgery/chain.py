@@ -110,6 +110,18 @@ class Chain:
                 scale = scale / deviations.pop()
         return PulledBack(directions, scale, constant)
 
+    def only_norm(self) -> tuple[nn.Module, "Chain"] | None:
+        """The LayerNorm that the chain starts with and what follows; None unless it is the chain's only norm."""
+        if not self.steps or not _is_norm(self.steps[0]) or sum(map(_is_norm, self.steps)) != 1:
+            return None
+        return _owner(self.steps[0]), Chain(*self.steps[1:])
+
+    def apply_wide(self, x: Tensor) -> Tensor:
+        """The chain in the dtype of x, which may be wider than the model's."""
+        for step in self.steps:
+            x = _apply(step, x)
+        return x
+
     def _deviations(self, x: Tensor) -> list[Tensor]:
         """Per token standard deviation (b, n, 1) at the entry of every norm."""
         found, norms = [], sum(map(_is_norm, self.steps))

@@ -1,5 +1,7 @@
 """Similarity -> maps at image size -> point prompts for Segment Anything."""
 
+import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +22,14 @@ def similarity_maps(
         sim: from `similarity` or `feature_surgery`.
         size: (height, width) in pixels.
         normalize: None keeps signed values; "minmax" brings each map's patches to [0, 1], which hides the sign.
-        threshold: values below it become the threshold before min-max, and 0 in a signed map.
+        threshold: values below it become the threshold before min-max; in a signed map 0, or the threshold where that
+            is negative, so that nothing cut off ends above what is kept.
 
     Returns:
         (b, t, height, width), bilinear as in the published code.
 
     Raises:
-        ValueError: unknown normalisation or a size without pixels.
+        ValueError: unknown normalisation, a size without pixels, or a threshold that is not finite.
     """
     if normalize not in (None, "minmax"):
         raise ValueError(f'Expected normalize to be None or "minmax", but got {normalize!r}')
@@ -34,7 +37,9 @@ def similarity_maps(
         raise ValueError(f"Expected size to be (height, width) of at least 1 pixel, but got {size}")
     maps = sim.patches.movedim(-1, 1)  # (b, t, gh, gw)
     if threshold is not None:
-        floor = threshold if normalize else 0.0
+        if not math.isfinite(threshold):
+            raise ValueError(f"Expected threshold to be a finite number, but got {threshold}")
+        floor = threshold if normalize else min(threshold, 0.0)
         maps = torch.where(maps < threshold, torch.full_like(maps, floor), maps)
     if normalize:
         maps = min_max(maps)
@@ -45,6 +50,10 @@ def min_max(maps: Tensor) -> Tensor:
     """Every map (..., h, w) brought to [0, 1]; a constant map becomes 0."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
+
+
+class TiedMapWarning(UserWarning):
+    """Equal values of a map stand where an order was asked for; the order of the patches decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,9 @@ def prompt_points(
     Raises:
         ValueError: a parameter is out of range.
 
+    Warns:
+        TiedMapWarning: a chosen cell has the value of one that was left out; the published rule then goes by position.
+
     Source: text-to-points of Li et al. 2023, "CLIP Surgery", arXiv 2304.05653.
     """
     grid = torch.as_tensor(map_).detach().cpu()
@@ -87,11 +99,22 @@ def prompt_points(
     values = small.flatten()
     count = min(int((values >= threshold).sum()), len(values) // 2)
     order = values.argsort(stable=True)
+    _warn_of_ties(values[order], count)
     cells = torch.cat([order[len(order) - count :], order[:count]]).numpy()
     height, width = image_size
     x = ((cells % columns + 0.5) * width / columns).astype(np.int64).clip(0, width - 1)
     y = ((cells // columns + 0.5) * height / rows).astype(np.int64).clip(0, height - 1)
     return PromptPoints(np.stack([x, y], axis=1), np.repeat(np.array([1, 0]), count))
+
+
+def _warn_of_ties(ascending: Tensor, count: int) -> None:
+    if count and (ascending[count - 1] == ascending[count] or ascending[-count - 1] == ascending[-count]):
+        warnings.warn(
+            f"{count} cells of highest and of lowest value were asked for, but cells of equal value stand on both "
+            "sides of the cut: their position in the image decides which become points",
+            TiedMapWarning,
+            stacklevel=3,
+        )
 
 
 def _check_points(grid: Tensor, image_size: tuple[int, int], threshold: float, downsample: int) -> None:

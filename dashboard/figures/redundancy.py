@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.redundancy import LabelSetEffect, Redundancy
+from analysis.label_set import LabelSetEffect
+from analysis.redundancy import Redundancy
 from dashboard.figures.theme import (
     DIVERGING,
     NEUTRAL,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from analysis import Region, diagnose, flip_auc
 from analysis.decomposition import Component, decompose
-from analysis.flips import Culprit, FlipReport
+from analysis.flips import Culprit, FlipReport, read_method
 from analysis.uncertainty import Interval
 from data.toy import make_scenes
 from surgery import CLASSIC, METHODS, Method, dense_features, load_model, similarity
@@ -57,7 +57,7 @@ def typeset(number, form):
 
 def test_the_summary_carries_its_figures(report):
     sentences = [s for s in re.split(r"(?<=\.)\s(?=[A-Z])", report.summary) if s]
-    assert 4 <= len(sentences) <= 5
+    assert 4 <= len(sentences) <= 6
     assert f"contrast is {typeset(report.contrast['clip'], '+#.3g')}" in report.summary
     assert f"in {100 * report.flip_auc['clip']:.0f} % of the pairs" in report.summary
     assert f"(AUC {report.flip_auc['clip']:.2f})" in report.summary
@@ -130,6 +130,33 @@ def test_first_and_last_of_the_lens_are_named(report):
 def test_small_terms_keep_their_digits(report):
     tiny = Culprit(report.culprits[0].component, -0.00014)
     assert f"{tiny.label} (−0.000140):" in replace(report, culprits=(tiny,)).summary
+
+
+def test_the_critical_alpha_is_where_the_walked_contrast_turns(report, toy, scene):
+    trace, thing = toy.trace(toy.preprocess([scene.image])), scene.objects[0]
+    text = toy.encode_text([thing.phrase])
+    found = {kind: alpha for kind, alpha in report.critical_alpha.items() if not np.isnan(alpha)}
+    assert set(report.critical_alpha) == {"qk", "vv", "qq", "kk"} and found
+    for kind, alpha in found.items():
+        methods = [Method(kind, alpha=factor * alpha, mlp=False) for factor in (0.99, 1.01)]
+        below, above = (read_method(trace, text, report.region, method).contrast for method in methods)
+        assert below * above < 0
+    kind, alpha = next(iter(found.items()))
+    assert f"that attention changes its sign: {kind[0]}-{kind[1]} at alpha {alpha:.3g}" in report.summary
+    none = replace(report, critical_alpha=dict.fromkeys(report.critical_alpha, float("nan")))
+    assert "and no weight of that attention, of any kind, changes its sign." in none.summary
+
+
+def test_one_interpolation_for_all_methods_takes_one_pass(toy, scene):
+    thing = scene.objects[0]
+    report = diagnose(toy, scene.image, thing.phrase, thing.mask, size=160, position_interpolation="bicubic")
+    assert {reading.method.position_interpolation for reading in report.readings.values()} == {"bicubic"}
+    trace = toy.trace(toy.preprocess([scene.image], 160), "bicubic")
+    surgery = replace(METHODS["clip_surgery"], position_interpolation="bicubic")
+    values = read_method(trace, toy.encode_text([thing.phrase]), report.region, surgery).values
+    np.testing.assert_allclose(report.readings["clip_surgery"].values, values, atol=1e-6)
+    with pytest.raises(ValueError, match=r"position_interpolation to be None, bicubic, .* but got 'cubic'"):
+        diagnose(toy, scene.image, thing.phrase, thing.mask, position_interpolation="cubic")
 
 
 def test_a_region_and_a_mask_say_the_same(toy, scene):

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from analysis.insertion import insertion_deletion
+from surgery.maps import TiedMapWarning
 
 PIXELS = torch.linspace(-1, 2, 3 * 8 * 12).reshape(3, 8, 12)
 VALUES = np.array([[0.3, 0.9, 0.9], [-1.0, 0.1, 0.2]])  # 2 x 3 patches of 4 x 4 pixels, with a tie
+DISTINCT = np.array([[0.3, 0.95, 0.9], [-1.0, 0.1, 0.2]])
 ORDER = [(0, 1), (0, 2), (0, 0), (1, 2), (1, 1), (1, 0)]
 
 
@@ -37,7 +39,7 @@ def reference_curve(start: torch.Tensor, end: torch.Tensor) -> list[float]:
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_curves_equal_a_loop_that_paints_patch_by_patch(batch_size: int) -> None:
-    curves = insertion_deletion(brightness, PIXELS, VALUES, steps=6, batch_size=batch_size)
+    curves = insertion_deletion(brightness, PIXELS, DISTINCT, steps=6, batch_size=batch_size)
     insertion, deletion = reference_curve(blurred(PIXELS), PIXELS), reference_curve(PIXELS, torch.zeros_like(PIXELS))
     np.testing.assert_allclose(curves.insertion, insertion, atol=1e-5)
     np.testing.assert_allclose(curves.deletion, deletion, atol=1e-5)
@@ -46,9 +48,26 @@ def test_curves_equal_a_loop_that_paints_patch_by_patch(batch_size: int) -> None
     assert (curves.insertion_auc, curves.deletion_auc) == pytest.approx(areas, abs=1e-5)
 
 
+def test_equal_values_are_shown_together_whatever_their_order() -> None:
+    tied = insertion_deletion(brightness, PIXELS, VALUES, steps=6)
+    np.testing.assert_allclose(tied.fractions, np.array([0, 2, 3, 4, 5, 6]) / 6)
+    full = insertion_deletion(brightness, PIXELS, DISTINCT, steps=6)
+    np.testing.assert_allclose(tied.insertion, full.insertion[[0, 2, 3, 4, 5, 6]])
+    np.testing.assert_allclose(tied.deletion, full.deletion[[0, 2, 3, 4, 5, 6]])
+
+
+def test_a_constant_map_has_no_order_and_says_so() -> None:
+    with pytest.warns(TiedMapWarning, match="The map is constant"):
+        curves = insertion_deletion(brightness, PIXELS, np.ones((2, 3)), steps=6)
+    np.testing.assert_array_equal(curves.fractions, [0, 1])
+    ends = [brightness(z[None]).item() for z in (blurred(PIXELS), PIXELS, PIXELS, torch.zeros_like(PIXELS))]
+    areas = (ends[0] + ends[1]) / 2, (ends[2] + ends[3]) / 2
+    assert (curves.insertion_auc, curves.deletion_auc) == pytest.approx(areas, abs=1e-5)
+
+
 def test_fewer_steps_are_points_of_the_full_curve() -> None:
-    full = insertion_deletion(brightness, PIXELS, VALUES, steps=6, baselines=("mean", "blur"))
-    half = insertion_deletion(brightness, PIXELS, torch.from_numpy(VALUES), steps=3, baselines=("mean", "blur"))
+    full = insertion_deletion(brightness, PIXELS, DISTINCT, steps=6, baselines=("mean", "blur"))
+    half = insertion_deletion(brightness, PIXELS, torch.from_numpy(DISTINCT), steps=3, baselines=("mean", "blur"))
     np.testing.assert_allclose(half.insertion, full.insertion[::2])
     np.testing.assert_allclose(half.deletion, full.deletion[::2])
     assert full.insertion[0] == 0 and full.deletion[-1] == pytest.approx(

@@ -154,6 +154,25 @@ def reference_iou(maps, masks, valid, threshold: float) -> float:
     return both / either
 
 
+def cells(maps, valid):
+    return [np.asarray(m)[np.asarray(v)] for m, v in zip(maps, valid, strict=True)]
+
+
+def test_an_outlier_does_not_coarsen_the_search() -> None:
+    """One value of 1000 would leave a grid of 101 steps no threshold between 0.4 and 0.6."""
+    values, mask = np.array([[1000.0, 0.6, 0.6, 0.4, 0.4]]), np.array([[False, True, True, False, False]])
+    found = best_threshold_iou([values], [mask])
+    assert (found.iou, found.threshold) == (2 / 3, 0.6)
+
+
+def test_a_map_constant_up_to_rounding_has_no_score_contrast() -> None:
+    region = Region.from_patches([(0, 0)], (2, 2))
+    noise = np.float32(0.25) + np.array([[2, 0], [0, 1]], np.float32) * np.float32(2**-25)
+    assert noise.max() > noise.min() and score_contrast(noise, region) == 0
+    assert score_contrast(noise.astype(np.float64), region) > 0  # in double precision it is a difference
+    assert score_contrast(np.array([[1, 0], [0, 0]]), region) == 1
+
+
 @pytest.mark.parametrize("thresholds", [None, [0.5, -1.0, 0.0, 0.2, 0.2]])
 def test_best_threshold_iou_equals_a_loop_over_cells(thresholds) -> None:
     rng = np.random.default_rng(0)
@@ -164,7 +183,7 @@ def test_best_threshold_iou_equals_a_loop_over_cells(thresholds) -> None:
     result = best_threshold_iou(maps, masks, valid, thresholds)
     expected = [reference_iou(maps, masks, valid, t) for t in result.thresholds]
     assert result.ious == pytest.approx(expected)
-    assert len(result.thresholds) == (101 if thresholds is None else 4)
+    assert len(result.thresholds) == (len(np.unique(np.concatenate(cells(maps, valid)))) if thresholds is None else 4)
     assert result.iou == max(expected)
     assert result.iou == reference_iou(maps, masks, valid, result.threshold)
 

@@ -235,6 +235,15 @@ def test_regions_that_do_not_fit_are_refused(vit: Trace, measure) -> None:
         measure(vit, [region] * 3)
 
 
+@pytest.mark.parametrize("measure", [compute_norms, compute_cosine_to_cls])
+def test_a_stream_that_is_not_finite_is_named(measure) -> None:
+    broken = trace_of("vit")
+    with torch.inference_mode():
+        broken.block(1).mlp_out[0, 2, 0] = float("nan")
+    with pytest.raises(ValueError, match="Expected the mlp stream of block 1 to be finite, but got 1 NaN or infinite"):
+        measure(broken)
+
+
 @pytest.mark.parametrize("measure", [compute_norms, compute_cosine_to_cls, compute_entropy])
 def test_blocks_that_were_not_kept_are_named(vit: Trace, measure) -> None:
     partial = Trace(vit.tower, vit.model, (None, *vit.records[1:]), vit.output, vit.grid, vit.position_interpolation)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.redundancy import compute_redundancy, correlate, label_set_effect
+from analysis.label_set import label_set_effect
+from analysis.redundancy import compute_redundancy, correlate
 from analysis.regions import Region
 from surgery.dense import DenseFeatures
 from surgery.features import feature_surgery
@@ -173,6 +174,24 @@ def test_regions_may_differ_between_images() -> None:
     np.testing.assert_allclose(both.contrast_before[0], one.contrast_before[0])
     np.testing.assert_allclose(both.contrast_before[1], other.contrast_before[1])
     np.testing.assert_allclose(one.contrast_before, -other.contrast_before, atol=1e-7)
+
+
+def test_a_label_of_average_weight_moves_all_maps_alike() -> None:
+    """Its leaving rescales nothing (c = 1), where the closed form must not divide by c - 1."""
+    features, text = make_features()
+    same = torch.stack([text[0]] * 3)
+    result = label_set_effect(features, same, ["a", "b", "c"])
+    np.testing.assert_allclose(result.mean_change[:, 0, 1:], 0, atol=1e-7)
+    assert np.isnan(result.mean_change[:, 0, 0]).all()
+
+
+def test_a_thousand_labels_need_no_thousand_sets_of_maps() -> None:
+    from tests.benchmarks.harness import peak_bytes
+
+    features, _ = make_features()
+    text = torch.randn(300, features.cls.shape[1], generator=torch.Generator().manual_seed(1))
+    every_map = 2 * 12 * 300 * 300 * 4
+    assert peak_bytes(lambda: label_set_effect(features, text, [str(i) for i in range(300)])) < every_map
 
 
 def test_no_region_no_contrast() -> None:

@@ -80,6 +80,15 @@ def test_the_gap_shrinks_with_the_steps(toy: Model, features: DenseFeatures) -> 
     assert abs(many.gap) < 1e-6 < abs(few.gap)
 
 
+def test_the_mean_embedding_is_another_baseline_and_completes_as_well(toy: Model, features: DenseFeatures) -> None:
+    mean = integrated_gradients(toy, features, CAPTION, baseline="mean", steps=40)
+    padding = integrated_gradients(toy, features, CAPTION, steps=40)
+    assert abs(mean.gap) < 1e-6 and mean.value == pytest.approx(padding.value, abs=1e-6)
+    assert abs(mean.baseline - padding.baseline) > 1e-4
+    with pytest.raises(ValueError, match="Expected baseline to be one of padding, mean, but got 'empty'"):
+        integrated_gradients(toy, features, CAPTION, baseline="empty")
+
+
 def test_the_baseline_itself_and_the_empty_caption_have_no_relevance(toy: Model, features: DenseFeatures) -> None:
     empty = integrated_gradients(toy, features, "")
     assert empty.tokens.tolist() == [0, 0] and empty.words.shape == (0,)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.redundancy import label_set_effect
+from analysis.label_set import label_set_effect
 from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.redundancy import (

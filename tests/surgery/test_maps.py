@@ -6,6 +6,7 @@ import torch
 
 from surgery import METHODS, prompt_points, similarity_maps
 from surgery.features import Similarity
+from surgery.maps import TiedMapWarning
 
 RAMP = np.arange(16, dtype=np.float32).reshape(4, 4)
 
@@ -31,6 +32,26 @@ def test_threshold_clears_what_is_below():
     assert torch.equal(signed, torch.tensor(np.where(RAMP - 8 < 2, 0, RAMP - 8)))
     scaled = similarity_maps(_similarity(RAMP - 8), size=(4, 4), normalize="minmax", threshold=2.0)[0, 0]
     assert torch.allclose(scaled, torch.tensor(np.clip(RAMP - 10, 0, None) / 5))
+
+
+def test_a_negative_threshold_cuts_below_itself_and_raises_nothing():
+    signed = similarity_maps(_similarity(RAMP - 8), size=(4, 4), threshold=-3.0)[0, 0]
+    assert torch.equal(signed, torch.tensor(np.maximum(RAMP - 8, -3)))
+    with pytest.raises(ValueError, match="Expected threshold to be a finite number, but got nan"):
+        similarity_maps(_similarity(RAMP), size=(4, 4), threshold=float("nan"))
+
+
+def test_points_say_when_position_decides():
+    values = np.zeros((4, 4), np.float32)
+    values[:, :3] = 1  # 12 cells of the highest value, of which 8 become points
+    with pytest.warns(TiedMapWarning, match="8 cells of highest"):
+        prompt_points(values, image_size=(8, 8), downsample=1)
+    assert len(prompt_points(np.zeros((4, 4)), image_size=(8, 8), downsample=1).labels) == 0
+
+
+def test_points_of_distinct_values_warn_of_nothing(recwarn):
+    prompt_points(RAMP, image_size=(8, 8), downsample=1)
+    assert not [w for w in recwarn if w.category is TiedMapWarning]
 
 
 def test_maps_grow_bilinearly():

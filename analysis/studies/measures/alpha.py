@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from data.datasets import Dataset
     from surgery import Model
 
-STEPS = 101
-"""Thresholds that are tried, from the lowest to the highest patch that counts."""
-
 
 @register
 class Alpha(Measure):
@@ -96,15 +93,11 @@ def _best_iou(maps: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     maps = maps.double()
     infinite = torch.full((), torch.inf, dtype=maps.dtype, device=maps.device)
     valid = targets.foreground | targets.background
-    ordered = torch.where(valid, maps, infinite).sort(dim=-1).values
+    ordered = torch.where(valid, maps, infinite).sort(dim=-1).values  # (k, n): every value is a threshold
     objects = torch.where(targets.foreground, maps, infinite).sort(dim=-1).values
-    low, high = ordered[:, :1], torch.where(valid, maps, -infinite).amax(dim=-1, keepdim=True)
-    share = torch.linspace(0, 1, STEPS, dtype=maps.dtype, device=maps.device)
-    thresholds = low + (high - low) * share  # (k, steps)
-    thresholds[:, -1:] = high
     sizes = [members.sum(dim=-1, keepdim=True) for members in (valid, targets.foreground)]
     predicted, hits = (
-        size - torch.searchsorted(values, thresholds) for size, values in zip(sizes, (ordered, objects), strict=True)
+        size - torch.searchsorted(values, ordered) for size, values in zip(sizes, (ordered, objects), strict=True)
     )
     iou, place = (hits / (sizes[1] + predicted - hits)).max(dim=-1, keepdim=True)
-    return iou[:, 0], thresholds.gather(1, place)[:, 0]
+    return iou[:, 0], ordered.gather(1, place)[:, 0]

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from analysis.redundancy import LabelSetEffect, Redundancy, compute_redundancy, label_set_effect
+from analysis.label_set import LabelSetEffect, label_set_effect
+from analysis.redundancy import Redundancy, compute_redundancy
 from dashboard import services
 from dashboard.case import Case, method_of
 from dashboard.pages.redundancy.settings import RedundancySettings
