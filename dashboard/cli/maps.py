@@ -140,6 +140,7 @@ def _run(
     from data.store import write_together
 
     failures = []
+    out.mkdir(parents=True, exist_ok=True)  # where that cannot be, no image needs to be tried
     with bar("Images", total=len(sources)) as advance:
         for done, (source, stem) in enumerate(claim_stems(sources, out, "maps.png"), start=1):
             try:
