@@ -13,7 +13,7 @@ FLIPPED, OTHERS = "#D55E00", "#0072B2"
 BINS = 20
 MOST_POINTS = 4000
 """A scatter of more points shows a sample."""
-HEIGHT = 250
+HEIGHT = 270
 COMPONENT_HOVER = (
     "%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}), worst in %{customdata[2]:.0%}<extra></extra>"
 )
@@ -175,16 +175,17 @@ def plot_components(
             "width": 3,
             "color": NEUTRAL,
         },
-        text=[f"worst in {worst[n]:.0%}" if worst[n] >= 0.005 else "" for n in shown],
-        textposition="outside",
-        cliponaxis=False,
         customdata=np.stack([low[shown], high[shown], worst[shown]], axis=1),
         hovertemplate=COMPONENT_HOVER,
     )
+    for n in shown:
+        if worst[n] >= 0.005:
+            words = {"text": f"worst in {worst[n]:.0%}", "font": {"size": 11}, "showarrow": False}
+            figure.add_annotation(x=1, xref="paper", xanchor="right", y=labels[n], **words)
     apply_theme(figure, title, 24 * len(shown) + 74)
     figure.update_yaxes(autorange="reversed", type="category")
     span = float(max(abs(np.nanmin(low[shown], initial=0)), np.nanmax(high[shown], initial=0), 1e-9))
-    figure.update_xaxes(title="contrast (cosine)", range=[-1.7 * span, 1.7 * span])
+    figure.update_xaxes(title="contrast (cosine)", range=[-1.2 * span, 1.9 * span])
     return figure, shown
 
 
@@ -240,7 +241,9 @@ def plot_depths(
     figure.update_xaxes(title=axes[0])
     figure.update_yaxes(title=axes[1], selector={"anchor": "x"})
     figure.update_layout(
-        hovermode="closest", legend={"y": -0.3, "yanchor": "top", "x": 0, "xanchor": "left"}, margin={"b": 70}
+        hovermode="closest",
+        legend={"y": -0.34, "yanchor": "top", "x": 0, "xanchor": "left", "traceorder": "normal"},
+        margin={"b": 96},
     )
     if mark is not None:
         figure.add_vline(x=mark, line={"color": NEUTRAL, "dash": "dot"})

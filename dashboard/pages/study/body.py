@@ -46,6 +46,7 @@ SORT_TITLES = {
     "order": "as in the collection",
 }
 PAGE_SIZE = 24
+GRID_HEIGHT_PX = 560
 NEIGHBOURS = 500
 """Pictures before and after an opened one that its arrows reach."""
 
@@ -148,7 +149,8 @@ def _render_pictures(key: Key, seen: Overview, settings: StudySettings) -> None:
     maps = results.maps_of(key, tuple(sorted({int(n) for n in seen.index[shown]})), settings.method)
     limit = shared_limit([values for values in maps.values()])
     pictures = [_picture(key, seen, settings, int(row), maps, limit, terms) for row in shown]
-    render_grid(pictures, lambda place: _open(key, seen, order, page * PAGE_SIZE + place))
+    with st.container(height=GRID_HEIGHT_PX, border=False):
+        render_grid(pictures, lambda place: _open(key, seen, order, page * PAGE_SIZE + place))
     if maps:
         st.caption(f"Orange similar, blue dissimilar, ±{limit:g} cosine for all. A click opens a picture in Flip.")
     else:
