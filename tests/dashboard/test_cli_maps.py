@@ -300,7 +300,7 @@ def test_interrupt_leaves_no_half_written_file(tmp_path, monkeypatch):
     result = run_maps(*samples, "--text", "snow", "--method", "clip", out=tmp_path, code=130)
     assert f"Interrupted: 1 image done: {tmp_path}/toy-0_maps.png" in result.stderr
     assert visible(tmp_path) == ["toy-0_maps.json", "toy-0_maps.npz", "toy-0_maps.png"]
-    np.load(tmp_path / "toy-1_maps.npz")["maps"]
+    np.load(tmp_path / "toy-0_maps.npz")["maps"]
 
 
 def test_a_real_ctrl_c(tmp_path):
