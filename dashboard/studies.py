@@ -25,6 +25,8 @@ from data.layouts import LAYOUTS
 from data.registry import KINDS
 from data.samples import Sample, sample_of
 from data.store import cache_folder
+from surgery import usable_methods
+from surgery.towers import Tower
 
 DATA_VARIABLE, STUDIES_VARIABLE = "CLIP_THEATRE_DATA", "CLIP_THEATRE_STUDIES"
 TOY = "toy"
@@ -78,9 +80,12 @@ def _data_sets() -> list[Collection]:
     return found
 
 
-def request_of(collection: Collection, model: str, pretrained: str | None, methods: tuple[str, ...]) -> Study:
-    """The study that the page runs over a collection."""
-    return Study(model=model, pretrained=pretrained, data=collection.data, methods=methods, measures=MEASURES)
+def request_of(collection: Collection, model: str, pretrained: str | None, tower: Tower) -> Study:
+    """The study that the page runs over a collection: the methods and measures that have a meaning for a tower."""
+    left_out = () if tower.has_residual else ("lens",)
+    measures = tuple(name for name in MEASURES if name not in left_out)
+    methods = tuple(usable_methods(tower))
+    return Study(model=model, pretrained=pretrained, data=collection.data, methods=methods, measures=measures)
 
 
 def id_of(study: Study) -> str:

@@ -11,6 +11,7 @@ from dashboard.pages.study import plots, results
 from dashboard.pages.study.exports import maps_table, python_of
 from dashboard.pages.study.grid import paint
 from dashboard.pages.study.settings import StudySettings
+from surgery import CLASSIC, load_model
 
 METHODS = ("clip", "clip_surgery")
 
@@ -57,10 +58,11 @@ def test_pictures_have_names_that_lead_back(key: results.Key) -> None:
 
 
 def test_equal_requests_have_one_id_and_others_another() -> None:
-    toy = studies.collections()[0]
-    first = studies.request_of(toy, "toy", None, METHODS)
-    assert studies.id_of(first) == studies.id_of(studies.request_of(toy, "toy", None, METHODS))
-    assert studies.id_of(first) != studies.id_of(studies.request_of(toy, "toy", None, ("clip",)))
+    toy, tower = studies.collections()[0], load_model("toy").tower
+    first = studies.request_of(toy, "toy", None, tower)
+    assert first.methods == CLASSIC
+    assert studies.id_of(first) == studies.id_of(studies.request_of(toy, "toy", None, tower))
+    assert studies.id_of(first) != studies.id_of(studies.request_of(toy, "ViT-B-16", "random", tower))
 
 
 def test_overview_agrees_with_the_rows_of_the_study(key: results.Key) -> None:

@@ -4,16 +4,15 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from analysis.studies import Progress, Study, StudyState, run_study
-from dashboard import archives, catalogue, state, studies
+from dashboard import archives, catalogue, services, state, studies
 from dashboard.case import Case, describe_model
 from dashboard.jobs import Job
 from dashboard.pages.study.settings import StudySettings
 from dashboard.panels.page import EXPECTED
 from dashboard.panels.texts import plain
 from dashboard.panels.work import work_through
-from surgery import METHODS
 
-LIMIT_PROBLEM = "study archive"
+PROBLEM = "study archive"
 
 
 def render_begin(case: Case, settings: StudySettings) -> None:
@@ -75,10 +74,12 @@ def _render_collections(case: Case, settings: StudySettings) -> None:
 def _begin(case: Case, collection: studies.Collection) -> None:
     try:
         name, pretrained = catalogue.source_of(case.model, case.weights)
-    except ValueError as error:
-        state.set_problem(LIMIT_PROBLEM, "", str(error))
+        if catalogue.missing_download(case.model, case.weights) is not None:
+            raise ValueError(f"Expected the weights of {name} to be here; open the page Maps to download them first")
+        study = studies.request_of(collection, name, pretrained, services.model(case).tower)
+    except EXPECTED as error:
+        state.set_problem(PROBLEM, "", str(error))
         return
-    study = studies.request_of(collection, name, pretrained, tuple(METHODS))
     id = studies.id_of(study)
     state.note("begun studies", begun_studies() | {id: study})
     state.adjust(StudySettings, id=id, text="", low=None, high=None, chosen=(), component="", depth=None, page=0)
@@ -131,20 +132,20 @@ def _render_archive() -> None:
         help="images/NAME.jpg with masks/NAME.png (ids of classes, or white on black), and classes.txt with a line "
         "id, tab, name a class where there are several. Kept for a day; only its address finds it.",
     )
-    problem = state.problem(LIMIT_PROBLEM)
+    problem = state.problem(PROBLEM)
     if problem is not None:
         st.error(plain(problem[1]))
 
 
 def _take_archive() -> None:
-    state.clear_problem(LIMIT_PROBLEM)
+    state.clear_problem(PROBLEM)
     file: UploadedFile | None = st.session_state["study zip"]
     if file is None:
         return
     try:
         archive = archives.unpack(file.name, file.getvalue())
     except EXPECTED as error:
-        state.set_problem(LIMIT_PROBLEM, file.name, str(error))
+        state.set_problem(PROBLEM, file.name, str(error))
         return
     known = state.settings(StudySettings).zips.split()
     zips = " ".join(dict.fromkeys([*known, archive.sha256]))
