@@ -254,7 +254,7 @@ def test_variants_of_methods(tmp_path):
         (["--text", "snow", "--templates", "imagnet"], "nearest: imagenet"),
         (["--text", "snow", "--model", "ViT-B-17"], "nearest: ViT-B-1"),
         (["--text", "snow", "--model", "ViT-B-16"], "Expected --pretrained TAG (openai, "),
-        (["--text", "snow", "--model", "convnext_base"], "Expected a model that can be operated on"),
+        (["--text", "snow", "--model", "vit_relpos_medium_patch16_cls_224"], "Expected a model that can be operated on"),
         (
             ["--text", "snow", "--model", "ViT-B-16", "--pretrained", "nobody"],
             "Expected pretrained to be a tag of ViT-B-16",
