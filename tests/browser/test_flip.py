@@ -37,7 +37,7 @@ def test_a_verdict_and_its_figures_appear(flip_page: Page) -> None:
 
 def test_a_drawn_box_becomes_the_region_and_gets_a_verdict(page: Page, server: Server) -> None:
     open_page(page, server.url, "flip", image="china", p=["a pagoda", "the sky"])
-    expect(page.get_by_text("Draw the region that should light up.")).to_be_visible()
+    expect(page.get_by_text("Draw the region that should light up")).to_be_visible()
     box = maps(page).first.bounding_box()
     page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.3 * box["height"])
     page.mouse.down()
@@ -47,7 +47,7 @@ def test_a_drawn_box_becomes_the_region_and_gets_a_verdict(page: Page, server: S
     wait_until_idle(page)
     expect(page.get_by_role("heading", name=re.compile("AUC 0"))).to_be_visible()
     page.get_by_role("button", name="Clear the region").click()
-    expect(page.get_by_text("Draw the region that should light up.")).to_be_visible()
+    expect(page.get_by_text("Draw the region that should light up")).to_be_visible()
     expect_no_exception(page)
 
 

@@ -85,7 +85,7 @@ settings = st.tuples(
         threshold=st.none() | numbers,
         points=st.booleans(),
     ),
-    st.builds(FlipSettings, ablate=st.booleans()),
+    st.builds(FlipSettings, beside=st.booleans()),
     st.builds(LayersSettings, frobenius=st.booleans()),
     st.builds(
         AffinitySettings,
@@ -133,9 +133,9 @@ def test_a_view_survives_the_link(view: View) -> None:
 
 
 def test_settings_stand_behind_the_name_of_their_page_and_defaults_are_left_out() -> None:
-    view = View(Case(region="box:0,0,9,9"), (FlipSettings(ablate=True), MapsSettings()))
-    assert to_query(view) == {"image": [FIRST_IMAGE], "p": [""], "region": ["box:0,0,9,9"], "flip.ablate": ["1"]}
-    assert view.of(FlipSettings).ablate and view.of(MapsSettings) == MapsSettings()
+    view = View(Case(region="box:0,0,9,9"), (FlipSettings(beside=True), MapsSettings()))
+    assert to_query(view) == {"image": [FIRST_IMAGE], "p": [""], "region": ["box:0,0,9,9"], "flip.beside": ["1"]}
+    assert view.of(FlipSettings).beside and view.of(MapsSettings) == MapsSettings()
 
 
 def test_an_address_takes_what_belongs_to_its_image_and_model_for_the_rest() -> None:

@@ -1,6 +1,7 @@
 """What a dashboard on a network sends, closes and does not take."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
@@ -22,7 +23,9 @@ def serve(scope: dict, incoming: list[dict]) -> tuple[list[dict], list[dict]]:
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Hardened(app)(scope, receive, send))
+    # In a thread of its own: a browser test of the same process may have left its loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, Hardened(app)(scope, receive, send)).result()
     return got, sent
 
 

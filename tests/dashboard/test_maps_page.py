@@ -166,7 +166,7 @@ def test_an_uploaded_mask_becomes_the_region(open_app) -> None:
     app.file_uploader[1].set_value(("mask.png", white_square(92), "image/png")).run()
     assert app.session_state["view"].case.region.startswith("mask:") and not app.error and not app.exception
     app.file_uploader[1].set_value(("small.png", white_square(30), "image/png")).run()
-    assert "Expected mask to be of the image's size (224, 224), but got (100, 100)" in error_texts(app)
+    assert "Expected mask to be as large as the image, 224 x 224 pixels, but got 100 x 100" in error_texts(app)
 
 
 def white_square(margin_px: int) -> bytes:

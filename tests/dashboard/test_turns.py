@@ -100,17 +100,16 @@ def test_a_job_ends_when_all_who_waited_have_left() -> None:
 
 @pytest.mark.parametrize(("patient", "here", "ends"), [(False, True, True), (True, True, False), (True, False, True)])
 def test_nobody_waits_for_an_abandoned_job(patient: bool, here: bool, ends: bool, monkeypatch) -> None:
-    monkeypatch.setattr(jobs, "GRACE_S", 0.0)
     monkeypatch.setattr(jobs, "is_here", lambda visitor: here)
     go_on = threading.Event()
 
     def work(job) -> str:
         go_on.wait(WAIT_S)
-        time.sleep(0.01)
+        time.sleep(0.05)
         job.check()
         return "done"
 
-    job = start(f"abandoned {patient} {here}", work, patient=patient)
+    job = start(f"abandoned {patient} {here}", work, patient=patient, grace_s=0.0)
     job.wait(0, "a")
     go_on.set()
     if ends:

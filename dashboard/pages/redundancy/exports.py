@@ -7,7 +7,8 @@ from dataclasses import asdict, fields
 import numpy as np
 import pandas as pd
 
-from analysis.redundancy import LabelSetEffect, Redundancy
+from analysis.label_set import LabelSetEffect
+from analysis.redundancy import Redundancy
 from dashboard import services
 from dashboard.case import Case, describe_image, describe_method, describe_model, method_title
 from dashboard.overview import overview_png
