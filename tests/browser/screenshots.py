@@ -1,5 +1,6 @@
 """Photographs every page of the navigation: `python -m tests.browser.screenshots [FOLDER] [PAGE ...]`."""
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -7,7 +8,14 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from dashboard.pages import PAGES
-from tests.browser.driver import expect_no_exception, find_chromium, open_page, running_browser, screenshot
+from tests.browser.driver import (
+    expect_no_exception,
+    find_chromium,
+    open_page,
+    running_browser,
+    screenshot,
+    wait_until_idle,
+)
 from tests.browser.server import ROOT, running_server
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -30,6 +38,10 @@ def photograph(browser: Browser, url: str, file: str, folder: Path, scheme: str 
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = context.new_page()
         open_page(page, url, "" if file == PAGES[0].name else file)
+        if file == "study":  # which shows nothing before one is begun
+            page.get_by_role("button", name=re.compile("^Study it with")).click()
+            wait_until_idle(page)
+            page.mouse.move(width - 4, height - 4)  # off the button, whose help would cover the page
         page.wait_for_timeout(SETTLE_MS)
         expect_no_exception(page)
         suffix = "" if scheme == "light" else f"-{scheme}"
