@@ -11,6 +11,7 @@ from open_clip.model import _build_vision_tower
 
 from surgery import catalog, shapes
 from surgery.towers import FAMILIES, build_tower
+from tests.tiny import CONFIGS
 
 # One of every family of configurations, and of every timm size.
 COUNTED = (
@@ -43,7 +44,9 @@ def build(name):
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch, tmp_path):
-    """No weights on this machine, whatever it holds."""
+    """No weights on this machine, whatever it holds, and no architecture but open_clip's own."""
+    for name in CONFIGS:  # registered by other tests of this process
+        monkeypatch.delitem(open_clip.factory._MODEL_CONFIGS, name, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HOME", str(tmp_path))
 
