@@ -238,7 +238,7 @@ def alpha_curve(trace: Trace, text: Tensor, method: Method | str, *, walk: Walk 
 def has_alpha_curve(tower: Tower, method: Method) -> bool:
     """Whether `alpha_curve` takes the method on this tower."""
     linear = tower.has_residual and tower.is_affine and tower.chain.only_norm() is not None
-    return linear and not method.mlp
+    return linear and not method.mlp and not method.steps
 
 
 @torch.inference_mode()
@@ -273,8 +273,8 @@ def iterate_cosines(walk: Walk, methods: Iterable[Method | str], text: Tensor) -
 
 
 def _check(tower: Tower, method: Method) -> None:
-    if method.mlp:
-        raise ValueError(f"Expected method to walk without MLP, which is not linear in alpha, but got {method}")
+    if method.mlp or method.steps:
+        raise ValueError(f"Expected method to walk without MLP or steps, but got {method}")
     if not has_alpha_curve(tower, method):
         raise ValueError(
             "Expected a ViT whose read-out is a norm and a projection for the closed form in alpha, "

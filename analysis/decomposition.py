@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.regions import Region
 from surgery import DenseFeatures, Method, Trace, similarity
 from surgery.blocks import Block
+from surgery.calibration import calibrate
 from surgery.chain import PulledBack
 from surgery.dense import Walk, fit_method
 from surgery.features import unit_texts
@@ -196,6 +198,15 @@ class _Readout:
         """(b, tokens, w) -> (b, gh * gw, t)."""
         return self.back(written[:, self.prefix :], self.fold)
 
+    def averaged(self, after: Tensor | None) -> "_Readout":
+        """What patches add before they are averaged with weights `after` (b, n, n)."""
+        if after is None:
+            return self
+        back, weights = self.back, after.to(self.text)
+        per_patch = weights * back.scale if self.fold is None else (self.fold * back.scale.mT) @ weights
+        plain = replace(back, scale=torch.ones_like(back.scale), constant=torch.zeros_like(back.constant))
+        return replace(self, back=plain, fold=per_patch)
+
     def heads(self, block: Block, heads_out: Tensor) -> tuple[Tensor, Tensor]:
         """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t), and what biases behind them add."""
         back = self.back
@@ -239,6 +250,8 @@ def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> 
     trace = walk.trace
     if method.follows_original:
         return []
+    if method.steps:
+        return _calibrated_rows(walk, method, readout, heads)
     rows: list[Row] = []
     for step in walk.steps(method):
         factor = float(method.residual) ** (trace.depth - 1 - step.index)
@@ -252,10 +265,42 @@ def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> 
     return rows
 
 
+def _calibrated_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+    """Terms of one attention with steps around it: its heads, and every component that wrote to the CLS it adds."""
+    trace, found = walk.trace, calibrate(walk.trace, method)
+    before, last, prefix = readout.averaged(found.after), trace.depth - 1, trace.tower.prefix
+    rows: list[Row] = []
+
+    def cls(written: Tensor, index: int) -> Tensor:
+        """What a component adds through CLS of the streams behind it."""
+        streams = sum(stream > index for stream in found.streams)
+        return before(written[:, :1].expand_as(trace.output)) * (found.factor * streams)
+
+    if found.streams:
+        rows.append((Component("embedding"), cls(trace.stream(0), -1)))
+        for index in range(max(found.streams)):
+            rows.append((Component("attention", index), cls(trace.block(index).attn_out, index)))
+            rows.append((Component("mlp", index), cls(trace.block(index).mlp_out, index)))
+    padded = [F.pad(out, (0, 0, prefix, 0)) for out in found.heads]  # the read-out leaves out as many tokens again
+    return rows + _sums([_head_rows(trace, last, out, before, heads) for out in padded], method.alpha)
+
+
+def _sums(parts: list[list[Row]], factor: float) -> list[Row]:
+    """Rows of the same components added up."""
+    return [(rows[0][0], factor * sum(row for _, row in rows)) for rows in zip(*parts, strict=True)]
+
+
 def _attention_rows(walk: Walk, index: int, kind: str, readout: _Readout, written: Tensor, heads: bool) -> list[Row]:
     if not heads or (kind == "qk" and walk.trace.block(index).edited):
         return [(Component("attention", index), readout(written))]
-    block = walk.trace.tower.blocks[index]
-    per_head, bias = readout.heads(block, walk.heads(index, kind))  # (b, heads, gh * gw, t), (b, gh * gw, t)
+    return _head_rows(walk.trace, index, walk.heads(index, kind), readout, heads)
+
+
+def _head_rows(trace: Trace, index: int, heads_out: Tensor, readout: _Readout, heads: bool) -> list[Row]:
+    """Terms of the heads (b, heads, tokens, d) of a block and of the biases behind them, or of both together."""
+    block = trace.tower.blocks[index]
+    if not heads:
+        return [(Component("attention", index), readout(block.merge(heads_out)))]
+    per_head, bias = readout.heads(block, heads_out)  # (b, heads, gh * gw, t), (b, gh * gw, t)
     rows = [(Component("head", index, head), per_head[:, head]) for head in range(block.heads)]
     return [*rows, (Component("bias", index), bias)]

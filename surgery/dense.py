@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from surgery.attention import attend
+from surgery.attention import Projections, attend
+from surgery.calibration import calibrated_tokens, similarity_pattern
 from surgery.methods import CLASSIC, METHODS, Method, get_method
-from surgery.mixtures import parse_mixture
+from surgery.mixtures import SIMILARITY, Part, parse_mixture
 from surgery.towers import FAMILIES, Tower, check_kind
 from surgery.trace import OnBlock, Trace
 
@@ -54,6 +55,7 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
     if not tower.blocks:
         return _fit_to_last_layer(tower, method)
     check_kind(tower, method.attention)
+    _check_steps(tower, method)
     if not tower.has_residual:
         return replace(method, blocks=1, residual=0.0, mlp=False)
     if method.blocks > len(tower.blocks):
@@ -63,9 +65,17 @@ def fit_method(tower: Tower, method: Method | str) -> Method:
     if method.reach > len(tower.blocks):
         raise ValueError(
             f"Expected attention to name blocks from -{len(tower.blocks)} to -1 for this tower, "
-            f"but got {method.attention!r}"
+            f"but got {' with the steps '.join(filter(None, (repr(method.attention), method.steps)))}"
         )
     return method
+
+
+def _check_steps(tower: Tower, method: Method) -> None:
+    steps = method.parsed_steps
+    if steps is not None and not tower.has_residual:
+        raise ValueError(f"Expected no steps for the attention pool of a ResNet, but got {method.steps!r}")
+    if steps is not None and steps.cls and not tower.has_cls:
+        raise ValueError(f"Expected steps without cls for a tower that has no CLS token, but got {method.steps!r}")
 
 
 def _fit_to_last_layer(tower: Tower, method: Method) -> Method:
@@ -98,11 +108,16 @@ class Walk:
         own = self.trace.block(index).projections
         out = None
         for part in parse_mixture(attention):
-            sources = [self.trace.block(block).projections for block in part.blocks] or [own]
-            for source in sources:
-                term = _scaled(attend(part.kind, replace(source, v=own.v)), part.weight / len(sources))
+            for block in part.blocks or (index,):
+                term = _scaled(self._attend(part, block, own), part.weight / max(1, len(part.blocks)))
                 out = term if out is None else out + term
         return out
+
+    def _attend(self, part: Part, block: int, own: Projections) -> Tensor:
+        """The pattern that one kind has in a block, times v of another."""
+        if part.kind == SIMILARITY:
+            return similarity_pattern(self.trace.stream(self.trace.behind(block))) @ own.v
+        return attend(part.kind, replace(self.trace.block(block).projections, v=own.v))
 
     def attention(self, index: int, kind: str) -> Tensor:
         """Attn_l[kind] of the original path, (b, tokens, w)."""
@@ -124,7 +139,9 @@ class Walk:
         """The sum `acc` at the end of the walk, (b, tokens, w); `method` already fitted to the tower."""
         if method.follows_original:
             return self.trace.output
-        if method not in self._tokens:
+        if method not in self._tokens and method.steps:
+            self._tokens[method] = calibrated_tokens(self.trace, method)
+        elif method not in self._tokens:
             steps = list(self.steps(method)) if method.mlp else deque(self.steps(method), maxlen=1)
             self._tokens[method] = steps[-1].acc
             if method.mlp:  # what an MLP adds is dear to compute again

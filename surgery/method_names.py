@@ -14,7 +14,7 @@ def parse_method(text: str) -> Method:
         ValueError: no such preset or field, or a value out of range.
 
     >>> parse_method("clip:attention=vv,mlp=no")
-    Method(attention='vv', blocks=1, residual=1.0, alpha=1.0, mlp=False, position_interpolation='bicubic')
+    Method(attention='vv', blocks=1, residual=1.0, alpha=1.0, mlp=False, position_interpolation='bicubic', steps='')
     """
     name, _, changes = text.strip().partition(":")
     method = get_method(name.strip())

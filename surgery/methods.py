@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from surgery.mixtures import parse_mixture, reach
+from surgery.steps import Steps, parse_steps
 
 PositionInterpolation = Literal["bicubic", "bilinear", "bicubic_antialias", "bicubic_size"]
 POSITION_INTERPOLATIONS: tuple[str, ...] = get_args(PositionInterpolation)
@@ -34,6 +35,8 @@ class Method:
         alpha: factor of the attention output (ClearCLIP, section 3: X_sum = X_res + alpha * X_attn).
         mlp: whether each walked block adds its MLP.
         position_interpolation: how the position embedding is brought to another grid than the native one.
+        steps: what is done around one attention among patches, see `surgery.steps`; "" for nothing. Needs 1 block,
+            residual 0 and no MLP.
 
     Raises:
         ValueError: a field is out of range; the message names it, its value and the valid choices.
@@ -45,6 +48,7 @@ class Method:
     alpha: float = 1.0
     mlp: bool = True
     position_interpolation: PositionInterpolation = "bicubic"
+    steps: str = ""
 
     def __post_init__(self) -> None:
         parse_mixture(self.attention)
@@ -61,6 +65,16 @@ class Method:
                 f"Expected position_interpolation to be one of {', '.join(POSITION_INTERPOLATIONS)}, "
                 f"but got {self.position_interpolation!r}"
             )
+        if parse_steps(self.steps) is not None and (self.blocks != 1 or self.residual or self.mlp):
+            raise ValueError(
+                f"Expected blocks 1, residual 0 and mlp False for a method with steps, but got blocks {self.blocks}, "
+                f"residual {self.residual:g} and mlp {self.mlp}"
+            )
+
+    @property
+    def parsed_steps(self) -> Steps | None:
+        """What is done around the attention, None for nothing."""
+        return parse_steps(self.steps)
 
     @property
     def follows_original(self) -> bool:
@@ -70,7 +84,8 @@ class Method:
     @property
     def reach(self) -> int:
         """How many last blocks of a recorded pass it needs."""
-        return max(self.blocks, reach(parse_mixture(self.attention)))
+        steps = self.parsed_steps
+        return max(self.blocks, reach(parse_mixture(self.attention)), 0 if steps is None else steps.reach)
 
 
 METHODS: dict[str, Method] = {
@@ -101,6 +116,13 @@ METHODS: dict[str, Method] = {
     # Yang et al. 2025, "ResCLIP", arXiv 2411.15851: RCS (temperature 2, weight 0.3) on NACLIP, blocks 6 to 9
     # of 12
     "resclip": Method(attention="1.4*kk+gaussian + 0.6*qk@-7..-4", residual=0.0, mlp=False),
+    # Bai et al. 2024, "Self-Calibrated CLIP", arXiv 2411.15869: blocks 4, 9 and 4 to 10 of 12
+    "sc_clip": Method(
+        attention="0.5*sim@-4 + 0.5*kk",
+        residual=0.0,
+        mlp=False,
+        steps="repair + before@-4 + levels@-9..-3 + cls*0.3 + after@-9",
+    ),
 }
 
 CLASSIC: tuple[str, ...] = ("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip")
@@ -118,6 +140,7 @@ TITLES: dict[str, str] = {
     "tagclip": "TagCLIP",
     "itaclip": "ITACLIP",
     "resclip": "ResCLIP",
+    "sc_clip": "SC-CLIP",
 }
 """How the papers write the names of `METHODS`."""
 

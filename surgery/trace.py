@@ -116,6 +116,10 @@ class Trace:
         """The residual stream x_index: x_0 is the embedding, x_L the output; (b, tokens, w)."""
         return self.output if index == self.depth else self.block(index).x
 
+    def behind(self, block: int) -> int:
+        """Which stream leaves a block counted from the end: L behind block -1."""
+        return self.depth + block + 1
+
 
 @torch.inference_mode()
 def record(

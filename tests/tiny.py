@@ -27,6 +27,7 @@ CONFIGS = {
         "vision_cfg": {**VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
         "text_cfg": TEXT,
     },
+    "tiny-vit-deep": {"embed_dim": 24, "vision_cfg": {**VIT, "layers": 12}, "text_cfg": TEXT},
     "tiny-rn": {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},

@@ -95,8 +95,8 @@ MethodNames = Annotated[
     typer.Option(
         "--method",
         help="clip, maskclip, clip_surgery, sclip, gem, naclip or clearclip, repeatable; default: all of these that "
-        "have a meaning for the model. Also cliptrase, tagclip, itaclip, resclip. Variants: clearclip:alpha=2 (fields: "
-        "attention, blocks, residual, alpha, mlp, position_interpolation).",
+        "have a meaning for the model. Also cliptrase, tagclip, itaclip, resclip, sc_clip. Variants: clearclip:alpha=2 "
+        "(fields: attention, blocks, residual, alpha, mlp, position_interpolation, steps).",
         rich_help_panel=IMAGE_PANEL,
     ),
 ]

@@ -31,6 +31,7 @@ METHOD_COLOURS: dict[str, str] = {
     "tagclip": "#b8860b",
     "itaclip": "#2f6f6f",
     "resclip": "#7a3b8f",
+    "sc_clip": "#a0522d",
     "custom": "#9467bd",
 }
 """A method's line colour, on every page."""

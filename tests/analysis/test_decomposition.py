@@ -15,6 +15,13 @@ from tests.tiny import TOWERS, picture, tiny_model
 
 FREE = Method("kk", blocks=3, residual=0.3, alpha=2.0)
 MIXTURE = Method("0.7*kk+gaussian + 0.5*mean(qk@-3..-2) + 0.2*identity", blocks=2, residual=0.5, alpha=1.5)
+STEPS = Method(
+    "0.4*sim@-3 + 0.6*kk+gaussian + 0.2*qk@-2",
+    residual=0.0,
+    alpha=1.5,
+    mlp=False,
+    steps="repair + before@-2 + levels@-3..-1 + cls*0.3 + after@-3",
+)
 
 
 def _case(model, images=2, texts=3):
@@ -27,7 +34,9 @@ def _methods(model):
     shallow = {name: replace(m, blocks=min(m.blocks, len(model.tower.blocks))) for name, m in METHODS.items()}
     fitting = {name: m for name, m in shallow.items() if model.tower.kinds is None or m.attention in model.tower.kinds}
     fitting = {name: m for name, m in fitting.items() if m.reach <= len(model.tower.blocks)}
-    return {**fitting, "free": FREE, "mixture": MIXTURE} if model.tower.has_residual else fitting
+    steps = STEPS if model.tower.has_cls else replace(STEPS, steps="repair + before@-2 + levels@-3 + after@-3")
+    own = {"free": FREE, "mixture": MIXTURE, "steps": steps}
+    return {**fitting, **own} if model.tower.has_residual else fitting
 
 
 @pytest.mark.parametrize("heads", [True, False])
@@ -42,6 +51,16 @@ def test_terms_sum_to_the_similarity(name, precision, tolerance, heads):
         assert blame.terms.shape == (2, len(blame.labels), *trace.grid, 3)
         np.testing.assert_array_equal(blame.similarity, expected)
         np.testing.assert_allclose(blame.terms.sum(axis=1), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_every_preset_has_exact_blame(heads):
+    model = tiny_model("tiny-vit-deep", "fp64")
+    trace, text = _case(model)
+    for name, method in METHODS.items():
+        blame = decompose(trace, text, name, heads=heads)
+        expected = similarity(dense_features(trace, method), text).patches.numpy()
+        np.testing.assert_allclose(blame.terms.sum(axis=1), expected, atol=1e-10, err_msg=name)
 
 
 @pytest.mark.parametrize(("name", "precision"), [("toy", "fp32"), ("toy", "fp64"), ("ViT-B-16", "fp32")])

@@ -79,4 +79,7 @@ def test_the_table_of_presets():
         "tagclip": ("identity", 1, 1, 1, True, "bilinear"),
         "itaclip": ("0.5*qq+kk + 0.5*qq+kk@-6..-5|-3", 1, 1, 1, False, "bicubic"),
         "resclip": ("1.4*kk+gaussian + 0.6*qk@-7..-4", 1, 0, 1, False, "bicubic"),
+        "sc_clip": ("0.5*sim@-4 + 0.5*kk", 1, 0, 1, False, "bicubic"),
     }
+    stepped = {name: m.steps for name, m in METHODS.items() if m.steps}
+    assert stepped == {"sc_clip": "repair + before@-4 + levels@-9..-3 + cls*0.3 + after@-9"}

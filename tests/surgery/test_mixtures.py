@@ -1,6 +1,7 @@
 """Mixtures of attention: how they are written, what they compute, and the newer presets against their authors' code."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from surgery import METHODS, Method, encode_dense, usable_methods
 from surgery.attention import KINDS, attention_pattern
+from surgery.calibration import averaging, calibrate, calibrated_tokens, find_outliers, repair, similarity_pattern
 from surgery.dense import Walk, fit_method
 from surgery.method_names import parse_method, write_method
 from surgery.mixtures import Part, parse_mixture, write_mixture
+from surgery.steps import Steps, parse_steps, write_steps
 from tests.conformance import error, open_explainer
 from tests.tiny import picture, tiny_model
 
@@ -35,8 +38,82 @@ def test_spellings():
     assert Method("0.5*qq + 0.5*qk@-9|-2").reach == 9 and Method("vv", blocks=3).reach == 3
 
 
+block = st.none() | st.integers(-12, -1)
+factors = st.floats(-2, 2).map(lambda f: float(f"{f:.6g}"))
+some_steps = st.builds(Steps, st.booleans(), block, blocks, factors, block).filter(lambda steps: steps != Steps())
+
+
+@given(some_steps)
+def test_steps_written_and_read_again(steps):
+    method = Method("0.5*sim@-4 + 0.5*kk", residual=0.0, mlp=False, steps=write_steps(steps))
+    assert parse_method(write_method(method)).parsed_steps == steps
+    assert method.reach == max(4, steps.reach)
+
+
+@pytest.mark.parametrize("text", ["repair + repair", "before", "before@-4..-2", "cls*0", "cls*nan", "levels@3", "mend"])
+def test_what_is_no_step_is_named(text):
+    with pytest.raises(ValueError, match="Expected steps to be some of"):
+        Method(residual=0.0, mlp=False, steps=text)
+    assert parse_steps("") is None and write_steps(None) == ""
+
+
+def test_steps_without_meaning_are_refused():
+    with pytest.raises(ValueError, match="Expected blocks 1, residual 0 and mlp False for a method with steps"):
+        Method("kk", steps="repair")
+    plain = Method("vv", residual=0.0, mlp=False, steps="cls*0.3")
+    with pytest.raises(ValueError, match="no steps for the attention pool of a ResNet"):
+        fit_method(tiny_model("tiny-rn").tower, plain)
+    with pytest.raises(ValueError, match="without cls for a tower that has no CLS token"):
+        fit_method(tiny_model("tiny-map").tower, plain)
+    with pytest.raises(ValueError, match=r"name blocks from -4 to -1 .* with the steps repair"):
+        fit_method(tiny_model("tiny-vit").tower, replace(METHODS["sc_clip"], attention="kk"))
+
+
+def test_outliers_are_found_as_scikit_learn_finds_them_and_repaired_by_their_neighbours():
+    from sklearn.neighbors import LocalOutlierFactor
+
+    patches = torch.randn(2, 35, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    patches[0, 7] += 20
+    patches[1, [0, 34]] -= 20
+    found = find_outliers(patches)
+    assert found[0, 7] and found.sum(dim=1).tolist() == [2, 2] and found[1, [0, 34]].all()  # 5 % of 35
+    factors = -LocalOutlierFactor(30).fit(patches[0].numpy()).negative_outlier_factor_
+    assert factors.argmax() == 7
+    mended = repair(patches, found, (5, 7))
+    beside = [place for place in (0, 1, 8, 14, 15) if not found[0, place]]  # of patch 7, row 1 and column 0
+    assert torch.allclose(mended[0, 7], patches[0, beside].mean(dim=0))
+    assert torch.equal(mended[0, ~found[0]], patches[0, ~found[0]])
+    assert torch.equal(repair(patches, torch.ones_like(found), (5, 7)), patches)  # no neighbour left to learn from
+    assert not find_outliers(patches[:, :1]).any()
+
+
+def test_similarity_by_hand():
+    stream = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]], dtype=torch.float64)
+    pattern = similarity_pattern(stream)  # cosines have mean 1/9: only 1 on the diagonal is above
+    assert torch.equal(pattern[0, 0], torch.eye(3, dtype=torch.float64))
+    assert torch.allclose(averaging(stream)[0], torch.eye(3, dtype=torch.float64), atol=1e-5)
+    model = tiny_model("tiny-vit", "fp64")
+    trace = model.trace(model.preprocess([picture()]))
+    expected = similarity_pattern(trace.stream(3)) @ trace.block(-1).v
+    assert torch.allclose(Walk(trace).heads(3, "sim@-2"), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(
-    "text", ["0.5*", "0.5*qq@", "qq@0", "qq@-3..-6", "qq@1", "nan*qq", "a*qq + kk", "mean(qq", "qq@-1..", "inf*vv"]
+    "text",
+    [
+        "0.5*",
+        "sim",
+        "0.5*sim + kk",
+        "0.5*qq@",
+        "qq@0",
+        "qq@-3..-6",
+        "qq@1",
+        "nan*qq",
+        "a*qq + kk",
+        "mean(qq",
+        "qq@-1..",
+        "inf*vv",
+    ],
 )
 def test_what_is_no_mixture_is_named(text):
     with pytest.raises(ValueError, match="Expected"):
@@ -83,3 +160,21 @@ def test_newer_presets_equal_their_authors_code(shared, size):
     _close(model, pixels, Method("1.4*qq + 0.6*qk@-7..-4", residual=0, mlp=False), arrays["rcs.clearclip.wo_resi"][1:])
     _close(model, pixels, Method("1.4*qq+kk + 0.6*qk@-7..-4"), arrays["rcs.sclip.w_resi"][1:])
     _close(model, pixels, Method("1.4*qk + 0.6*qk@-7..-4"), arrays["rcs.vanilla.w_resi"][1:])
+
+
+@pytest.mark.parametrize("stem", ["horses_224x224", "bench_448x448"])
+def test_sc_clip_equals_its_authors_code(shared, stem):
+    arrays, model, pixels = open_explainer(shared, f"scclip_conformance-vit12_{stem}")
+    _close(model, pixels, "sc_clip", arrays["sc_clip"])
+    one_level = replace(METHODS["sc_clip"], steps="repair + before@-4 + cls*0.3 + after@-9")
+    tokens = _without_levels(model, pixels, one_level)
+    assert error(model.tower.readout(tokens)[0], arrays["sc_clip.no_multi_level"]) < 1e-4
+
+
+@torch.inference_mode()
+def _without_levels(model, pixels, method):
+    """The published code without levels still adds its attention, over zeros."""
+    trace = model.trace(pixels)
+    found, block = calibrate(trace, method), model.tower.blocks[-1]
+    nothing = block.project(torch.zeros_like(trace.output), trace.grid, 1).v[:, :, 1:]  # all alike, so any pattern's
+    return calibrated_tokens(trace, method)[:, 1:] + found.after @ block.merge(nothing)
