@@ -5,7 +5,7 @@
 The pass calls the model's own modules and leaves them as they are; threads may record on one model at the same time.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,6 +57,10 @@ class BlockTrace:
         moved = replace(p, q=p.q.to(device), k=p.k.to(device), v=p.v.to(device), input_norm=norm)
         mlp_out = None if self.mlp_out is None else self.mlp_out.to(device)
         return replace(self, x=self.x.to(device), projections=moved, attn_out=self.attn_out.to(device), mlp_out=mlp_out)
+
+
+Edit = Callable[[BlockTrace], BlockTrace]
+"""What an intervention makes of a block that has run; the network goes on from what it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,7 @@ def _run(
     kept: set[int],
     store: torch.device | str | None,
     on_block: OnBlock | None = None,
+    edits: Mapping[int, Edit] | None = None,
 ) -> tuple[tuple[BlockTrace | None, ...], Tensor]:
     """Blocks first .. L-1 from the stream x; their records (None where not kept) and x_L."""
     records: list[BlockTrace | None] = []
@@ -185,6 +190,7 @@ def _run(
         if on_block is not None:
             on_block(index, len(tower.blocks))
         done = run_block(block, x, grid, tower.prefix)
+        done = edits[index](done) if edits and index in edits else done
         x = leave_block(tower, done)
         records.append((done if store is None else done.to(store)) if index in kept else None)
     return tuple(records), x
@@ -221,15 +227,41 @@ def rerun(trace: Trace, block: int, *, attn_out: Tensor | None = None, mlp_out: 
     Raises:
         ValueError: the block was not kept, or has no MLP to replace.
     """
-    tower, old = trace.tower, trace.block(block)
+    trace.block(block)  # refuses a block that is not there
     index = block % trace.depth
-    module = tower.blocks[index]
+    module = trace.tower.blocks[index]
     if mlp_out is not None and module.mlp is None:
         raise ValueError(f"Expected a block with an MLP, but got block {index} of {trace.model or 'this tower'}")
-    attention = old.attn_out if attn_out is None else attn_out
-    if mlp_out is None:
-        recompute = attn_out is not None and module.mlp is not None
-        mlp_out = module.mlp_out(old.x + attention) if recompute else old.mlp_out
-    changed = replace(old, attn_out=attention, mlp_out=mlp_out, edited=old.edited or attn_out is not None)
-    records, output = _run(tower, leave_block(tower, changed), index + 1, trace.grid, set(range(trace.depth)), None)
-    return replace(trace, records=(*trace.records[:index], changed, *records), output=output)
+
+    def write(old: BlockTrace) -> BlockTrace:
+        attended = old if attn_out is None else write_attention(module, old, attn_out)
+        return attended if mlp_out is None else replace(attended, mlp_out=mlp_out)
+
+    return rerun_edited(trace, {index: write})
+
+
+def write_attention(block: Block, done: BlockTrace, attn_out: Tensor) -> BlockTrace:
+    """The record of a block with another attention output (b, tokens, w), which its MLP sees."""
+    mlp_out = None if block.mlp is None else block.mlp_out(done.x + attn_out)
+    return replace(done, attn_out=attn_out, mlp_out=mlp_out, edited=True)
+
+
+@torch.inference_mode()
+def rerun_edited(trace: Trace, edits: Mapping[int, Edit]) -> Trace:
+    """Interventions in several blocks at once, in one run from the first of them on.
+
+    Args:
+        trace: a recorded pass; what comes before the first edit is shared with the result.
+        edits: index of a block -> what becomes of its record. Every edit but the first sees what its block makes of the
+            input that the edits before it have changed. Edits of the trace itself in later blocks are not kept.
+
+    Raises:
+        ValueError: no edit, or the first block was not kept.
+    """
+    if not edits:
+        raise ValueError("Expected at least one block to be edited, but got none")
+    first = min(edits)
+    changed = edits[first](trace.block(first))
+    start = leave_block(trace.tower, changed)
+    records, output = _run(trace.tower, start, first + 1, trace.grid, set(range(trace.depth)), None, edits=edits)
+    return replace(trace, records=(*trace.records[:first], changed, *records), output=output)

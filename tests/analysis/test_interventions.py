@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.decomposition import Component
-from analysis.interventions import ablate, components_of, iterate_interventions
+from analysis.interventions import ablate, components_of, iterate_interventions, remove_together
 from analysis.lens import logit_lens, turning_layer
 from analysis.metrics import contrast
 from analysis.regions import Region
@@ -149,3 +149,44 @@ def test_a_resnet_has_no_lens():
 )
 def test_turning_layer_by_hand(contrasts, expected):
     assert turning_layer(np.array(contrasts)) == expected
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_several_outputs_zeroed_at_once_equal_a_network_with_hooks_on_all(name):
+    model, pixels, trace, _, _ = _case(name)
+    hooks = [
+        _module_path(model, block, part).register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+        for block, part in ((0, "ls_2"), (2, "ls_1"), (2, "ls_2"))
+    ]
+    try:
+        expected = model.trace(pixels).output
+    finally:
+        for hook in hooks:
+            hook.remove()
+    parts = [Component("mlp", 2), Component("attention", 2), Component("head", 2, 0), Component("mlp", 0)]
+    assert torch.allclose(ablate(trace, parts, "zero").output, expected, atol=1e-10)
+    assert torch.equal(ablate(trace, parts[::-1]).output, ablate(trace, parts).output)
+
+
+def test_all_heads_of_a_block_together_leave_its_output_bias():
+    _, _, trace, _, _ = _case("tiny-vit")
+    without = ablate(trace, [Component("head", 1, head) for head in range(4)], "zero").block(1).attn_out
+    bias = trace.tower.blocks[1].out_proj.bias
+    assert torch.allclose(without, bias.expand_as(without), atol=1e-12)
+
+
+def test_together_is_not_the_sum_of_one_by_one():
+    _, _, trace, text, region = _case("tiny-vit")
+    parts = (Component("head", 1, 1), Component("mlp", 1), Component("mlp", 3))
+    joint = remove_together(trace, text, region, [*parts, parts[0]])
+    assert [single.component for single in joint.singles] == [*parts]
+    singles = list(iterate_interventions(trace, text, region, parts))
+    assert joint.sum_of_changes == pytest.approx(sum(single.change for single in singles), abs=1e-12)
+    values = similarity(dense_features(ablate(trace, parts), METHODS["clip"]), text).patches[0, :, :, 0]
+    assert joint.contrast == pytest.approx(contrast(values, region), abs=1e-12)
+    assert joint.interaction == pytest.approx(joint.change - joint.sum_of_changes) and abs(joint.interaction) > 1e-6
+    assert joint.blame == pytest.approx(sum(single.blame for single in singles))
+    alone = remove_together(trace, text, region, [parts[1]])
+    assert alone.interaction == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="at least one component to remove, but got none"):
+        remove_together(trace, text, region, [])
