@@ -13,8 +13,17 @@ from analysis.affinity import (
 )
 from analysis.decomposition import Blame, Component, decompose
 from analysis.flips import FlipReport, diagnose, examine
+from analysis.head_maps import HeadMaps, head_sources
+from analysis.head_paths import HeadPath, head_path
 from analysis.insertion import InsertionDeletion, insertion_deletion
-from analysis.interventions import Intervention, ablate, components_of, iterate_interventions
+from analysis.interventions import (
+    Intervention,
+    JointRemoval,
+    ablate,
+    components_of,
+    iterate_interventions,
+    remove_together,
+)
 from analysis.label_set import LabelSetEffect, label_set_effect
 from analysis.lens import LogitLens, logit_lens, turning_layer
 from analysis.metrics import (
@@ -61,6 +70,12 @@ from analysis.text_tokens import (
 )
 
 __all__ = [
+    "HeadMaps",
+    "HeadPath",
+    "JointRemoval",
+    "head_path",
+    "head_sources",
+    "remove_together",
     "turning_layer",
     "logit_lens",
     "LogitLens",

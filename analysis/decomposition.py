@@ -13,6 +13,7 @@ CLIP by Gandelsman et al. 2024, "Interpreting CLIP's Image Representation via Te
 2310.05916; here for every patch, every method of `surgery.methods`, and heads that are not linear.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +54,27 @@ class Component:
             return self.kind
         suffix = {"attention": "", "head": f".h{self.head}", "bias": ".bias", "mlp": ""}[self.kind]
         return f"{'m' if self.kind == 'mlp' else 'a'}{self.block}{suffix}"
+
+
+_LABEL = re.compile(r"(?P<letter>[am])(?P<block>\d{1,6})(?:\.(?:h(?P<head>\d{1,6})|(?P<bias>bias)))?")
+_ALONE = ("embedding", "head mlp", "read-out")
+
+
+def parse_component(label: str) -> Component | None:
+    """The component of this label, the inverse of `Component.label`; None for no component.
+
+    >>> parse_component("a2.h1")
+    Component(kind='head', block=2, head=1)
+    """
+    if label in _ALONE:
+        return Component(label)
+    found = _LABEL.fullmatch(label)
+    if found is None or (found["letter"] == "m" and (found["head"] or found["bias"])):
+        return None
+    block = int(found["block"])
+    if found["head"]:
+        return Component("head", block, int(found["head"]))
+    return Component("bias" if found["bias"] else {"a": "attention", "m": "mlp"}[found["letter"]], block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +146,7 @@ def decompose_folded(
         ValueError: as `decompose`.
     """
     fitted = fit_method(walk.trace.tower, method)
-    readout = _Readout.of(walk.trace, walk.tokens(fitted), text)
+    readout = Readout.of(walk.trace, walk.tokens(fitted), text)
     rows = _all_rows(walk, fitted, replace(readout, fold=fold.to(readout.text)), heads)
     return FoldedBlame(torch.stack([row for _, row in rows], dim=1), tuple(component for component, _ in rows))
 
@@ -149,7 +171,7 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
     """
     fitted = fit_method(trace.tower, method)
     walk = Walk(trace)
-    readout = _Readout.of(trace, walk.tokens(fitted), text)
+    readout = Readout.of(trace, walk.tokens(fitted), text)
     rows = _all_rows(walk, fitted, readout, heads)
     features = readout.features.unflatten(1, trace.grid)
     cosines = similarity(DenseFeatures(features[:, 0, 0], features, fitted, trace.model), text).patches
@@ -162,7 +184,7 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
 
 
 @dataclass(frozen=True, slots=True)
-class _Readout:
+class Readout:
     """Reads what a tensor in the residual stream adds to the cosines, with the norms of the read-out frozen.
 
     Attributes:
@@ -183,7 +205,7 @@ class _Readout:
     fold: Tensor | None = None
 
     @classmethod
-    def of(cls, trace: Trace, acc: Tensor, text: Tensor) -> "_Readout":
+    def of(cls, trace: Trace, acc: Tensor, text: Tensor) -> "Readout":
         """For the final tokens acc (b, tokens, w) of a method and texts (t, d)."""
         tower = trace.tower
         patches = acc[:, tower.prefix :]
@@ -198,7 +220,7 @@ class _Readout:
         """(b, tokens, w) -> (b, gh * gw, t)."""
         return self.back(written[:, self.prefix :], self.fold)
 
-    def averaged(self, after: Tensor | None) -> "_Readout":
+    def averaged(self, after: Tensor | None) -> "Readout":
         """What patches add before they are averaged with weights `after` (b, n, n)."""
         if after is None:
             return self
@@ -224,13 +246,13 @@ class _Readout:
 Row = tuple[Component, Tensor]
 
 
-def _all_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _all_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
     """Every term of a method that is already fitted to the tower."""
     rows = [*_original_rows(walk, method, readout, heads), *_walked_rows(walk, method, readout, heads)]
     return rows + readout.rows(walk.trace)
 
 
-def _original_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _original_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
     """Terms of the embedding and of the blocks before the walk."""
     trace = walk.trace
     first = trace.depth if method.follows_original else trace.depth - method.blocks
@@ -245,7 +267,7 @@ def _original_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -
     return [(component, row * factor) for component, row in rows]
 
 
-def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _walked_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
     """Terms of the blocks that the method walks again."""
     trace = walk.trace
     if method.follows_original:
@@ -265,7 +287,7 @@ def _walked_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> 
     return rows
 
 
-def _calibrated_rows(walk: Walk, method: Method, readout: _Readout, heads: bool) -> list[Row]:
+def _calibrated_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
     """Terms of one attention with steps around it: its heads, and every component that wrote to the CLS it adds."""
     trace, found = walk.trace, calibrate(walk.trace, method)
     before, last, prefix = readout.averaged(found.after), trace.depth - 1, trace.tower.prefix
@@ -290,13 +312,13 @@ def _sums(parts: list[list[Row]], factor: float) -> list[Row]:
     return [(rows[0][0], factor * sum(row for _, row in rows)) for rows in zip(*parts, strict=True)]
 
 
-def _attention_rows(walk: Walk, index: int, kind: str, readout: _Readout, written: Tensor, heads: bool) -> list[Row]:
+def _attention_rows(walk: Walk, index: int, kind: str, readout: Readout, written: Tensor, heads: bool) -> list[Row]:
     if not heads or (kind == "qk" and walk.trace.block(index).edited):
         return [(Component("attention", index), readout(written))]
     return _head_rows(walk.trace, index, walk.heads(index, kind), readout, heads)
 
 
-def _head_rows(trace: Trace, index: int, heads_out: Tensor, readout: _Readout, heads: bool) -> list[Row]:
+def _head_rows(trace: Trace, index: int, heads_out: Tensor, readout: Readout, heads: bool) -> list[Row]:
     """Terms of the heads (b, heads, tokens, d) of a block and of the biases behind them, or of both together."""
     block = trace.tower.blocks[index]
     if not heads:

@@ -1,6 +1,6 @@
 """What a block is, read from the block modules of open_clip and of timm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,9 +88,53 @@ class Block:
             return torch.einsum("bhrd,thd->bhrt", sums, through), fold @ back.constant
         return torch.einsum("bhnd,thd->bhnt", heads_out, through) * back.scale[:, None], back.constant
 
+    def pull_back_input(
+        self, x: Tensor, grid: tuple[int, int], prefix: int, gradients: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What parts of the tokens that enter the block add to linear functions of its q, of its k and of its v.
+
+        Args:
+            x: (b, n, w) tokens that enter the block; ln_1 and the norms of q and k are frozen at what they do to these.
+            grid, prefix: as in `project`.
+            gradients: of each function, (b, heads, n, d) along q, k and v as `project` gives them.
+
+        Returns:
+            (3, b, n, w), whose inner product with a part of x is what that part adds, and (3, b): what the biases of
+            the norms and projections add. Products with x and these sum to the functions.
+
+        Raises:
+            ValueError: a norm that is not linear once its deviation is frozen.
+        """
+        wide = gradients[0]
+        ln_1 = _chain(self.ln_1)
+        y = x if self.ln_1 is None else self.ln_1(x)
+        rows, constants = [], []
+        for side, (raw, gradient) in enumerate(zip(self.in_proj(y), gradients, strict=True)):
+            norm = None if side == 2 else (self.q_norm, self.k_norm)[side]
+            if side < 2 and self.rotate is not None:
+                gradient = _adjoint(lambda z: self.rotate(z, grid), gradient.shape, gradient, y.dtype)
+            heads = raw.unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1)  # (b * heads, n, d)
+            gradient, by_norm = _chain(norm).pull_back_each(heads, gradient.flatten(0, 1))
+            joint = gradient.unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2)  # (b, n, heads * d)
+            zero = self.in_proj(torch.zeros_like(y[:1, :1]))[side].to(wide)  # the bias
+            rows.append(_adjoint(lambda z, side=side: self.in_proj(z)[side], y.shape, joint, y.dtype))
+            by_norm = by_norm.unflatten(0, (-1, self.heads)).sum(dim=(1, 2))
+            constants.append(by_norm + (joint * zero).sum(dim=(1, 2)))
+        back, by_ln_1 = ln_1.pull_back_each(x, torch.stack(rows).to(wide))
+        return back, torch.stack(constants) + by_ln_1.sum(dim=-1)
+
     def mlp_out(self, u: Tensor) -> Tensor:
         """MLP output m_l of the tokens u (b, n, w)."""
         return self.ls_2(self.mlp(self.ln_2(u)))
+
+
+def _adjoint(affine: Callable[[Tensor], Tensor], shape: Sequence[int], gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """The gradient at the argument of an affine map, whose value there does not matter; in the dtype of `gradient`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        at = torch.zeros(shape, dtype=dtype, device=gradient.device, requires_grad=True)
+        out = affine(at)
+        (found,) = torch.autograd.grad(out, at, gradient.to(out.dtype).clone())
+    return found.to(gradient.dtype)
 
 
 def unsupported(what: str) -> ValueError:

@@ -110,6 +110,29 @@ class Chain:
                 scale = scale / deviations.pop()
         return PulledBack(directions, scale, constant)
 
+    def pull_back_each(self, x: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Every token's own direction at the end of the chain as one at its start, norms frozen.
+
+        Args:
+            x: (b, n, w) tokens at the start, whose standard deviations are frozen.
+            gradients: (..., b, n, d) at the end, in the dtype of the result.
+
+        Returns:
+            (..., b, n, w), whose inner product with a part of x is what that part adds, and (..., b, n): what the
+            biases of the chain add.
+        """
+        deviations = self._deviations(x.to(gradients))
+        constant = gradients.new_zeros(gradients.shape[:-1])
+        for step in reversed(self.steps):
+            weight, bias = (None if z is None else z.to(gradients) for z in _parts(step))
+            if bias is not None:
+                constant = constant + gradients @ bias
+            if weight is not None:
+                gradients = gradients * weight if weight.ndim == 1 else gradients @ weight
+            if _is_norm(step):
+                gradients = (gradients - gradients.mean(dim=-1, keepdim=True)) / deviations.pop()
+        return gradients, constant
+
     def only_norm(self) -> tuple[nn.Module, "Chain"] | None:
         """The LayerNorm that the chain starts with and what follows; None unless it is the chain's only norm."""
         if not self.steps or not _is_norm(self.steps[0]) or sum(map(_is_norm, self.steps)) != 1:
