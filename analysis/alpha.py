@@ -140,8 +140,8 @@ class AlphaCurve:
         smallest = np.where(valid, roots, np.inf).min(axis=0)
         return np.where(np.isfinite(smallest), smallest, np.nan).reshape(p.shape[0], *self.grid, p.shape[2])
 
-    def critical_contrast(self, region: Region | Sequence[Region]) -> np.ndarray:
-        """The smallest alpha > 0 at which the contrast of a region changes its sign.
+    def critical_contrasts(self, region: Region | Sequence[Region]) -> tuple[tuple[np.ndarray, ...], ...]:
+        """Every alpha > 0 at which the contrast of a region changes its sign.
 
         Looked for between `SEARCH_POINTS` alphas up to `MAX_ALPHA`, then narrowed down to the last digit; two changes
         between neighbouring points cancel and are not seen.
@@ -150,18 +150,26 @@ class AlphaCurve:
             region: one for all images, or one each.
 
         Returns:
-            (b, t) float64; NaN where the sign is the same for all alpha >= 0.
+            Per image and text the alphas, float64, ascending; empty where the sign is the same for all alpha >= 0.
         """
         curve = self.double()
         weights = curve._weights(region)
         grid = torch.expm1(torch.linspace(0, np.log1p(MAX_ALPHA), SEARCH_POINTS, dtype=torch.float64))
         values = torch.cat([_contrast_at(curve, weights, part) for part in grid.split(32)])  # (a, b, t)
-        changes = values[1:].sign() != values[:-1].sign()
-        found = np.full(values.shape[1:], np.nan)
-        for image, text in changes.any(dim=0).nonzero().tolist():
-            first = int(changes[:, image, text].to(torch.uint8).argmax())
-            found[image, text] = _narrow(curve, weights, grid[first], grid[first + 1], image, text)
-        return found
+        changes = (values[1:] < 0) != (values[:-1] < 0)
+        _, images, texts = changes.shape
+
+        def of(image: int, text: int) -> np.ndarray:
+            starts = changes[:, image, text].nonzero()[:, 0].tolist()
+            ends = [_narrow(curve, weights, grid[i], grid[i + 1], image, text) for i in starts]
+            return np.array(ends, dtype=np.float64)
+
+        return tuple(tuple(of(image, text) for text in range(texts)) for image in range(images))
+
+    def critical_contrast(self, region: Region | Sequence[Region]) -> np.ndarray:
+        """The smallest of `critical_contrasts`, (b, t) float64; NaN where there is none."""
+        found = self.critical_contrasts(region)
+        return np.array([[alphas[0] if len(alphas) else np.nan for alphas in row] for row in found])
 
     def double(self) -> "AlphaCurve":
         """The same with float64 numbers, on the processor."""

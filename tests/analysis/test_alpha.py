@@ -89,6 +89,23 @@ def test_the_sign_of_a_contrast_changes_at_its_critical_alpha():
     assert (dense == dense[:1]).all(dim=0).numpy()[np.isnan(found)].all()
 
 
+def test_every_alpha_at_which_a_contrast_turns_is_named():
+    trace = _trace()
+    text, region = _text(trace, 40), Region.from_patches([(1, 1), (1, 2), (2, 2)], trace.grid)
+    curve = alpha_curve(trace, text, METHOD)
+    found, first = curve.critical_contrasts(region), curve.critical_contrast(region)
+    assert max(len(alphas) for row in found for alphas in row) > 1  # some turn and turn back
+    signs = curve.contrasts(np.geomspace(1e-4, 1e5, 2000), region) < 0
+    turns = (signs[1:] != signs[:-1]).sum(dim=0)
+    for image, row in enumerate(found):
+        for label, alphas in enumerate(row):
+            assert len(alphas) == turns[image, label] and (np.diff(alphas) > 0).all()
+            assert np.array_equal(alphas[:1], first[image, label : label + 1][: len(alphas)])
+            if len(alphas):
+                around = curve.contrasts(np.multiply.outer(alphas, [0.999, 1.001]).ravel(), region)[:, image, label]
+                assert (around[::2] * around[1::2] < 0).all()
+
+
 def test_cosines_of_many_methods_in_their_order():
     trace = _trace()
     text = _text(trace)
