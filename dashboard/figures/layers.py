@@ -178,12 +178,16 @@ class SweepPoint:
     contrast: float
 
 
-def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go.Figure:
+def plot_alpha_sweep(
+    table: pd.DataFrame, point: SweepPoint | None = None, critical: Mapping[str, Sequence[float]] | None = None
+) -> go.Figure:
     """Contrast against alpha, a line a kind of attention, with "no residual" as the last tick.
 
     Args:
         table: from `analysis.sweep.sweep_table` (the mean over images is drawn) or `summarise` (with its interval).
         point: drawn as a large marker at its exact alpha; a residual of 0 stands at the last tick.
+        critical: kind -> the alphas at residual 1 at which its contrast turns, see `analysis.alpha`; those on the axis
+            are marked by a cross, all are told. None says nothing of them.
 
     Returns:
         A figure in which every marker can be clicked; `sweep_places` says what point index is which alpha.
@@ -200,11 +204,8 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
         dash = ("solid", "dash", "dot")[number // len(SERIES_COLOURS) % 3]
         figure.add_trace(_sweep_line(line, name, colour, dash))
     apply_theme(figure, "Contrast against alpha", 300)
-    crossings = {name: critical_alphas(line) for name, line in lines.items()}
-    if any(crossings.values()):
-        figure.add_trace(_crossing_marks(axis, crossings))
-    note = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "align": "left"}
-    figure.add_annotation(text=escape(describe_crossings(crossings)), showarrow=False, font={"size": 11}, **note)
+    if critical is not None:
+        _mark_crossings(figure, axis, {kind_title(kind): alphas for kind, alphas in critical.items()})
     if point is not None:
         figure.add_trace(_slider_marker(axis, point))
     labels = axis.drop_duplicates("position").set_index("position")["label"]
@@ -217,35 +218,32 @@ def plot_alpha_sweep(table: pd.DataFrame, point: SweepPoint | None = None) -> go
     return figure
 
 
-def critical_alphas(line: pd.DataFrame) -> tuple[float, ...]:
-    """The alphas at residual 1 where a line of the sweep crosses zero, between two of its points. Pure.
+def describe_crossings(crossings: Mapping[str, Sequence[float]], brief: bool = False) -> str:
+    """The critical alphas in words: "turns at alpha 1.3 (v-v); never: q-k, q-q, k-k".
 
     Args:
-        line: of one kind of attention, with columns alpha, residual and contrast.
+        crossings: title of a kind -> alphas.
+        brief: leave out the kinds that never turn, where others do.
     """
-    found = line[line["residual"] == 1].sort_values("alpha")
-    alphas, values = found["alpha"].to_numpy(float), found["contrast"].to_numpy(float)
-    starts = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)
-    steps = alphas[starts + 1] - alphas[starts]
-    return tuple((alphas[starts] + steps * values[starts] / (values[starts] - values[starts + 1])).tolist())
-
-
-def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
-    """The critical alphas in words: "turns at alpha 1.3 (v-v); never: q-k, q-q, k-k"."""
     turns = [
-        f"{', '.join(f'{alpha:.2g}' for alpha in alphas)} ({name})" for name, alphas in crossings.items() if alphas
+        f"{', '.join(f'{alpha:.3g}' for alpha in alphas)} ({name})" for name, alphas in crossings.items() if alphas
     ]
     never = [name for name, alphas in crossings.items() if not alphas]
-    parts = ([f"turns at alpha {', '.join(turns)}"] if turns else []) + (
-        [f"never: {', '.join(never)}"] if never else []
-    )
-    return "; ".join(parts)
+    if not turns:
+        return "turns at no alpha"
+    told = f"turns at alpha {', '.join(turns)}"
+    return f"{told}; never: {', '.join(never)}" if never and not brief else told
 
 
-def _crossing_marks(axis: pd.DataFrame, crossings: Mapping[str, Sequence[float]]) -> go.Scatter:
-    """A cross on the zero line at every critical alpha."""
-    found = [(name, alpha) for name, alphas in crossings.items() for alpha in alphas]
-    return go.Scatter(
+def _mark_crossings(figure: go.Figure, axis: pd.DataFrame, crossings: Mapping[str, Sequence[float]]) -> None:
+    """A cross on the zero line at every critical alpha on the axis, and all of them in words under the title."""
+    note = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "align": "left"}
+    figure.add_annotation(text=escape(describe_crossings(crossings)), showarrow=False, font={"size": 11}, **note)
+    largest = axis[axis["residual"] == 1]["alpha"].max()
+    found = [(name, alpha) for name, alphas in crossings.items() for alpha in alphas if alpha <= largest]
+    if not found:
+        return
+    marks = go.Scatter(
         x=[alpha_position(axis, SweepPoint("", alpha, 1.0, 0.0)) for _, alpha in found],
         y=[0.0] * len(found),
         mode="markers",
@@ -254,6 +252,7 @@ def _crossing_marks(axis: pd.DataFrame, crossings: Mapping[str, Sequence[float]]
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
+    figure.add_trace(marks)
 
 
 def _tick(label: str) -> str:

@@ -18,17 +18,17 @@ from dashboard.figures.blocks import plot_blocks
 from dashboard.figures.layers import (
     SweepPoint,
     alpha_position,
-    critical_alphas,
     describe_crossings,
     plot_alpha_sweep,
     plot_entropy,
     plot_streams,
 )
 from dashboard.pages.layers import results
-from dashboard.pages.layers.body import outlier_count, outlier_table, picked_anywhere
+from dashboard.pages.layers.body import describe_measures, outlier_count, outlier_table, picked_anywhere, turning_cell
 from dashboard.pages.layers.exports import layers_exports, layers_table, python_layers
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.pages.layers.sweep import picked_scales
+from dashboard.panels.texts import plain
 from data.samples import load_sample
 from surgery import Method
 from tests.dashboard.conftest import carried_out, component_data
@@ -153,16 +153,37 @@ def test_the_slider_stands_on_its_line() -> None:
     assert axis["label"].iloc[-1] == NO_RESIDUAL
 
 
-def test_critical_alphas_lie_between_points_and_are_put_in_words() -> None:
-    line = pd.DataFrame({"alpha": [0, 1, 2, 3, 1], "residual": [1, 1, 1, 1, 0], "contrast": [-1, -0.5, 0.5, 0.25, 9]})
-    assert critical_alphas(line) == pytest.approx([1.5])
-    assert critical_alphas(line.assign(contrast=-1.0)) == ()
+def test_critical_alphas_come_from_the_closed_form_and_are_put_in_words() -> None:
     words = describe_crossings({"v-v": (1.234, 2.5), "q-k": (), "k-k": ()})
-    assert words == "turns at alpha 1.2, 2.5 (v-v); never: q-k, k-k"
-    table = alpha_table(CASE)
-    figure = plot_alpha_sweep(table)
-    for trace in (trace for trace in figure.data if trace.marker.symbol == "x-thin"):
-        assert set(trace.y) == {0.0}
+    assert words == "turns at alpha 1.23, 2.5 (v-v); never: q-k, k-k"
+    assert describe_crossings({"v-v": (1.234,), "q-k": ()}, brief=True) == "turns at alpha 1.23 (v-v)"
+    assert describe_crossings({"v-v": ()}) == "turns at no alpha"
+    table, critical = alpha_table(CASE), results.critical_contrasts(CASE)
+    found = [(kind, alpha) for kind, alphas in critical.items() for alpha in alphas]
+    assert found and [*critical] == ["qk", "qq", "kk", "vv"]
+    for kind, alpha in found:
+        case = replace(CASE, custom=replace(CASE.custom, attention=kind, alpha=alpha))
+        assert results.slider_point(case, results.slider_maps(case)["at the slider"]).contrast == pytest.approx(
+            0, abs=1e-6
+        )
+    figure = plot_alpha_sweep(table, critical=critical)
+    marks = [trace for trace in figure.data if trace.marker.symbol == "x-thin"]
+    assert len(marks) == 1 and len(marks[0].x) == sum(alpha <= 5 for _, alpha in found) and set(marks[0].y) == {0.0}
+    assert not [trace for trace in plot_alpha_sweep(table).data if trace.marker.symbol == "x-thin"]
+    assert results.critical_contrasts(replace(CASE, custom=replace(CASE.custom, mlp=True))) is None
+
+
+def test_the_map_says_at_which_share_of_the_residual_a_patch_turns() -> None:
+    turns = results.turning_map(CASE)
+    row, column = (int(index[0]) for index in np.nonzero(turns))
+    alpha = 1 / abs(turns[row, column]) - 1
+    values = []
+    for factor in (0.99, 1.01):
+        case = replace(CASE, custom=replace(CASE.custom, alpha=alpha * factor))
+        values.append(results.slider_maps(case)["at the slider"].patches[row, column, 0])
+    assert values[0] * values[1] < 0 and np.sign(values[1]) == np.sign(turns[row, column])
+    assert turning_cell(np.array([[0.0, 0.5]])).note == "50 % turn"
+    assert results.turning_map(replace(CASE, custom=replace(CASE.custom, mlp=True))) is None
 
 
 def test_a_clicked_point_brings_the_sliders_there() -> None:
@@ -192,13 +213,14 @@ def test_the_kind_of_the_slider_is_swept_too() -> None:
 
 
 def test_the_page_shows_multiples_sweep_and_maps(open_app) -> None:
-    app = open_app(replace(CASE, layer=1, head=0), page="layers")
+    app = open_app(replace(CASE, layer=1, head=0), LayersSettings(beside="outliers"), page="layers")
     assert not app.exception and not app.error
     assert len(app.get("plotly_chart")) == 2
     sweep, outliers = (view["rows"][0]["cells"] for view in component_data(app, "clip_theatre_map_view"))
     assert [cell["title"] for cell in sweep] == ["CLIP", "at the slider", "no residual"]
     assert [cell["title"] for cell in outliers] == ["norms, into block 1"]
-    assert any("as long as the attention in block" in text.value for text in app.markdown)
+    expected = describe_measures(results.layer_measures(CASE), True, results.critical_contrasts(CASE))
+    assert "turns at alpha" in expected and any(plain(expected) in text.value for text in app.markdown)
 
 
 def test_without_a_region_the_sweep_asks_for_one(open_app) -> None:

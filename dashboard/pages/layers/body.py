@@ -1,6 +1,6 @@
 """The Layers page: what does the residual do? Norms, cosines and entropies over the blocks, then the alpha sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,12 @@ from dashboard import events, services, state
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import shared_limit
 from dashboard.figures.blocks import picked_place, plot_blocks
+from dashboard.figures.layers import describe_crossings
+from dashboard.figures.theme import kind_title
 from dashboard.pages.layers import PAGE
 from dashboard.pages.layers.exports import layers_exports
-from dashboard.pages.layers.results import LayerMeasures, layer_measures
-from dashboard.pages.layers.settings import LayersSettings
+from dashboard.pages.layers.results import LayerMeasures, critical_contrasts, layer_measures, turning_map
+from dashboard.pages.layers.settings import BESIDE, LayersSettings
 from dashboard.pages.layers.sweep import render_lines, render_sweep
 from dashboard.panels.chart import render_figure
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
@@ -43,12 +45,21 @@ head, averaged over the queries of the patches.
 above the median (registers, Darcet et al. 2023, arXiv 2309.16588).
 
 **Alpha sweep**: X_sum = residual · X_res + alpha · X_attn in the last blocks (ClearCLIP, section 3). A large alpha
-tends to the limit without residual, the last tick. A cross marks a **critical alpha**, at which a line turns.
+tends to the limit without residual, the last tick. A cross marks a **critical alpha**, at which a line turns; it is
+solved for, not read between points, since without MLP the cosine is a closed form in alpha (`analysis/alpha.py`).
+
+**Where it turns**: of every patch, the share of the residual, 1 / (1 + alpha), at which its cosine changes its sign as
+alpha grows from 0; one half is CLIP's own alpha of 1. Orange turns positive, blue negative, transparent never.
 
 **Same-region mass**: of the attention that the region's patches put on patches, the share that stays in the region.
 """
 
 
+BESIDE_TITLES = {"turns": "where patches turn", "outliers": "outlier tokens"}
+TURNS = (
+    "1 / (1 + alpha) at which the cosine of a patch turns as alpha grows from 0: orange to positive, blue to negative, "
+    "transparent never. 0.5 is alpha 1."
+)
 OUTLIERS = f"Norm of every patch in robust deviations from the median; outliers lie above {OUTLIER_THRESHOLD:g}."
 
 
@@ -65,7 +76,7 @@ def render_layers(case: Case, own: LayersSettings) -> Exports:
     with right, st.container(key="window-sweep"):
         places = guarded(case, render_sweep)
         with places[1] if places else st.container():
-            _render_outliers(measures.norms, case)
+            _render_beside(case, own, measures.norms)
     table = None
     if places is not None:
         with places[0]:
@@ -75,9 +86,12 @@ def render_layers(case: Case, own: LayersSettings) -> Exports:
 
 def _render_headline(case: Case, own: LayersSettings, measures: LayerMeasures) -> None:
     """One line of findings, what to look for behind "more", prompt and norm."""
-    st.markdown(f"#### {plain(describe_measures(measures, services.model(case).tower.has_residual))}", width="content")
+    found = guarded(case, critical_contrasts)
+    words = describe_measures(measures, services.model(case).tower.has_residual, found)
+    st.markdown(f"#### {plain(words)}", width="content")
     with st.popover("more", type="tertiary"):
         st.markdown(PAGE.look_for)
+        st.markdown(TURNS)
         st.markdown(OUTLIERS)
         if outlier_tokens(measures.norms):
             st.dataframe(outlier_table(measures.norms), hide_index=True, height="content")
@@ -90,26 +104,44 @@ def _render_headline(case: Case, own: LayersSettings, measures: LayerMeasures) -
             width=190,
             **state.widget("layers prompt", examined_prompt(case), lambda case, new: replace(case, prompt=new)),
         )
-    st.segmented_control(
-        "Norm",
-        [False, True],
-        format_func=lambda on: "Frobenius" if on else "L2",
-        label_visibility="collapsed",
-        required=True,
-        help="Norm: mean and band of the tokens (L2), or the one number of a group that ClearCLIP plots (Frobenius).",
-        **state.setting(own, "frobenius"),
-    )
+    with st.popover("view", type="tertiary"):
+        st.segmented_control(
+            "Norm",
+            [False, True],
+            format_func=lambda on: "Frobenius" if on else "L2",
+            required=True,
+            help="Mean and band of the tokens (L2), or the one number of a group that ClearCLIP plots (Frobenius).",
+            **state.setting(own, "frobenius"),
+        )
+        st.segmented_control(
+            "Map beside the sweep",
+            BESIDE,
+            format_func=BESIDE_TITLES.__getitem__,
+            required=True,
+            **state.setting(own, "beside"),
+        )
 
 
-def describe_measures(measures: LayerMeasures, has_residual: bool = True) -> str:
-    """Where the residual outweighs the attention most, and how many tokens stand out. Pure."""
+def describe_measures(
+    measures: LayerMeasures, has_residual: bool = True, critical: Mapping[str, Sequence[float]] | None = None
+) -> str:
+    """Where the residual outweighs the attention most, at which alpha contrasts turn, and how many tokens stand out.
+
+    Args:
+        measures: of the case.
+        has_residual: whether the tower has one.
+        critical: see `results.critical_contrasts`. Pure.
+    """
     norms, found = measures.norms, outlier_tokens(measures.norms)
     outliers = f"{len(found)} outlier token{'s' if len(found) > 1 else ''}" if found else "no outlier tokens"
     if not has_residual:
         return f"A ResNet: its attention pool is the only block, without residual, MLP or alpha · {outliers}"
     ratios = norms.mean("residual", "patches")[:, 0] / norms.mean("attention", "patches")[:, 0]
     block = int(np.argmax(ratios))
-    return f"The residual is {ratios[block]:.3g} × as long as the attention in block {block} · {outliers}"
+    parts = [f"The residual is {ratios[block]:.3g} × the attention in block {block}"]
+    if critical is not None:
+        parts.append(describe_crossings({kind_title(kind): alphas for kind, alphas in critical.items()}, brief=True))
+    return " · ".join([*parts, outliers])
 
 
 def _render_blocks(case: Case, own: LayersSettings, measures: LayerMeasures) -> None:
@@ -143,25 +175,37 @@ def picked_anywhere(event: Mapping[str, Any], figure: go.Figure) -> tuple[int, i
     return None
 
 
-def _render_outliers(norms: StreamMeasure, case: Case) -> None:
-    """The norms of the chosen stream on the image, in robust deviations, as a map beside those of the sweep."""
+def _render_beside(case: Case, own: LayersSettings, norms: StreamMeasure) -> None:
+    """One map beside those of the sweep: where patches turn, or the norms of the chosen stream."""
+    turns = guarded(case, turning_map) if own.beside == "turns" and examinable_prompts(case) else None
+    cell, unit = (turning_cell(turns), "share of the residual") if turns is not None else _norm_cell(case, norms)
     picture, mask = services.image(case), services.region_mask(case)
+    view = MapView(
+        photo=photo_of(picture),
+        rows=(Row("", (cell,)),),
+        limit=shared_limit([cell.values]),
+        unit=unit,
+        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
+        patch=case.patch,
+        wide=True,
+    )
+    render_map_view(view, key="layers beside", on_event=lambda event: take_patch(event, norms.grid))
+
+
+def turning_cell(turns: np.ndarray) -> Cell:
+    """The map of `results.turning_map`, and how many patches turn at all. Pure."""
+    return Cell("where it turns", turns, note=f"{100 * (turns != 0).mean():.0f} % turn", hint=TURNS)
+
+
+def _norm_cell(case: Case, norms: StreamMeasure) -> tuple[Cell, str]:
+    """The norms of the chosen stream on the image, in robust deviations."""
     block = len(norms.attention) if case.layer is None else case.layer
     scores = norm_scores(norms)[block, 0].reshape(norms.grid)
     found = outlier_tokens(norms)
     here = sum(token.block == block for token in found)
     where = "output" if case.layer is None else f"into block {case.layer}"
-    cell = Cell(f"norms, {where}", scores, note=outlier_count(here, len(found)), hint=OUTLIERS)
-    view = MapView(
-        photo=photo_of(picture),
-        rows=(Row("", (cell,)),),
-        limit=shared_limit([scores]),
-        unit="deviations",
-        outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
-        patch=case.patch,
-        wide=True,
-    )
-    render_map_view(view, key="layers outliers", on_event=lambda event: take_patch(event, norms.grid))
+    note = outlier_count(here, len(found))
+    return Cell(f"norms, {where}", scores, note=note, hint=OUTLIERS), "deviations"
 
 
 def outlier_count(here: int, everywhere: int) -> str:

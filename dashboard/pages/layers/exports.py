@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from analysis.norms import StreamMeasure
 from dashboard.case import Case, describe_image, describe_model, examined_prompt
 from dashboard.figures.layers import GROUP_TITLES, STREAM_TITLES
 from dashboard.figures.theme import GROUP_COLOURS
-from dashboard.pages.layers.results import LayerMeasures, can_be_swept, sweep_grid
+from dashboard.pages.layers.results import LayerMeasures, can_be_swept, has_closed_form, sweep_grid
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import join, python_case
@@ -125,4 +125,15 @@ def python_layers(case: Case) -> str:
             f"sweep = sweep_table(measure_trace({trace}, points.methods(model.tower), feature, {{{text!r}: region}}))",
             'print(sweep.pivot_table("contrast", ["residual", "alpha"], "kind").round(3))',
         ]
+        if has_closed_form(case):
+            imports += ["from analysis.alpha import alpha_curve", "from surgery import Method"]
+            method = replace(case.custom, residual=1.0, alpha=1.0)
+            body += [
+                "critical = {}  # every alpha at which the contrast changes its sign",
+                "for kind in points.kinds:",
+                f"    curve = alpha_curve({trace}, feature, replace({method!r}, attention=kind))",
+                "    critical[kind] = curve.critical_contrasts(region)[0][0]",
+                "print({kind: alphas.round(3).tolist() for kind, alphas in critical.items()})",
+            ]
+            imports.append("from dataclasses import replace")
     return join(python_case(case, "trace", "region"), imports, body)

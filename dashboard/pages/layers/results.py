@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from analysis import contrast
 from analysis.affinity import SameRegionMass, same_region_mass
+from analysis.alpha import alpha_curve, has_alpha_curve
 from analysis.norms import Entropy, StreamMeasure, compute_cosine_to_cls, compute_entropy, compute_norms
 from analysis.sweep import SweepGrid, SweepRow, measure_trace, sweep_table
 from dashboard import services
@@ -15,6 +17,7 @@ from dashboard.figures.layers import KIND_ORDER, SweepPoint
 from dashboard.jobs import Job, locked
 from dashboard.services import TextKey, TraceKey
 from surgery import Method
+from surgery.dense import Walk, fit_method
 
 ALPHAS = tuple(0.25 * step for step in range(21))
 """From 0, where all kinds agree, to 5."""
@@ -109,6 +112,56 @@ def alpha_sweep(case: Case) -> Callable[[Job[pd.DataFrame]], pd.DataFrame]:
         return sweep_table(rows)
 
     return work
+
+
+def has_closed_form(case: Case) -> bool:
+    """Whether the cosines of the slider's method are known for every alpha at once, see `analysis.alpha`."""
+    tower = services.model(case).tower
+    return has_alpha_curve(tower, fit_method(tower, case.custom))
+
+
+def critical_contrasts(case: Case) -> dict[str, tuple[float, ...]] | None:
+    """Per kind of the sweep every alpha at which the region's contrast changes its sign, from the closed form.
+
+    Returns:
+        None where there is no sweep, or no closed form (with MLP, or where the read-out is not linear).
+    """
+    if not (can_be_swept(case) and has_closed_form(case)):
+        return None
+    return _critical_contrasts(sweep_key(case), case)
+
+
+@services.cached(max_entries=64)
+def _critical_contrasts(key: SweepKey, _case: Case) -> dict[str, tuple[float, ...]]:
+    trace, text = services.trace(_case, key.trace.interpolation), services.text(_case, key.texts.texts)
+    region, walk = services.region(_case), Walk(trace)
+    methods = {kind: replace(_case.custom, attention=kind, residual=1.0, alpha=1.0) for kind in key.grid.kinds}
+    with services.turn(_case):
+        curves = {kind: alpha_curve(trace, text, method, walk=walk) for kind, method in methods.items()}
+        return {kind: tuple(curve.critical_contrasts(region)[0][0].tolist()) for kind, curve in curves.items()}
+
+
+def turning_map(case: Case) -> np.ndarray | None:
+    """Where the cosine of a patch turns as alpha of the slider's method grows from 0.
+
+    Returns:
+        (gh, gw): 1 / (1 + critical alpha), the share of the residual at the turn, positive where the cosine becomes
+        positive there and negative where it becomes negative; 0 where it never turns. None without a closed form.
+    """
+    if not has_closed_form(case):
+        return None
+    method = replace(case.custom, alpha=1.0)
+    key = services.trace_key(case, method.position_interpolation)
+    return _turning_map(key, services.text_key(case, (examined_prompt(case),)), method, case)
+
+
+@services.cached(max_entries=64)
+def _turning_map(key: TraceKey, texts: TextKey, method: Method, _case: Case) -> np.ndarray:
+    trace, text = services.trace(_case, key.interpolation), services.text(_case, texts.texts)
+    with services.turn(_case):
+        curve = alpha_curve(trace, text, method)
+        alphas, first = curve.critical_alpha()[0, :, :, 0], curve.cosines(0.0)[0, :, :, 0].cpu().numpy()
+    return np.nan_to_num(1 / (1 + alphas), nan=0.0) * -np.sign(first)
 
 
 def slider_maps(case: Case) -> dict[str, services.Maps]:

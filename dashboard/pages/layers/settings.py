@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dashboard.fields import switch
+from dashboard.fields import choice, switch, text
 from dashboard.settings import Settings
+
+BESIDE = ("turns", "outliers")
+"""Where the cosine of a patch turns as alpha grows, or how far its norm stands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +16,11 @@ class LayersSettings(Settings):
 
     Attributes:
         frobenius: whether the norm of a group is the root of its sum of squares, not the mean over its tokens.
+        beside: the map beside those of the sweep, one of `BESIDE`.
     """
 
     PAGE: ClassVar = "layers"
-    FIELDS: ClassVar = {"frobenius": switch("frobenius")}
+    FIELDS: ClassVar = {"frobenius": switch("frobenius"), "beside": text("beside", choice(*BESIDE))}
 
     frobenius: bool = False
+    beside: str = "turns"

@@ -13,7 +13,7 @@ from dashboard import events, services, state
 from dashboard.case import Case, describe_method
 from dashboard.figures import shared_limit
 from dashboard.figures.layers import plot_alpha_sweep
-from dashboard.pages.layers.results import alpha_sweep, slider_maps, slider_point, sweep_key
+from dashboard.pages.layers.results import alpha_sweep, critical_contrasts, slider_maps, slider_point, sweep_key
 from dashboard.panels.chart import render_figure
 from dashboard.panels.custom import render_custom_briefly
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
@@ -49,7 +49,8 @@ def render_lines(case: Case) -> pd.DataFrame | None:
         return None
     table = work_through(sweep_key(case), "Sweeping alpha", alpha_sweep(case))
     if table is not None:
-        figure = plot_alpha_sweep(table, slider_point(case, slider_maps(case)["at the slider"]))
+        point = slider_point(case, slider_maps(case)["at the slider"])
+        figure = plot_alpha_sweep(table, point, critical_contrasts(case))
         render_figure(figure, key="layers sweep", on_event=lambda event: _take_point(event, figure), stretch=True)
     return table
 
