@@ -12,6 +12,8 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from analysis.decomposition import parse_component
+from analysis.interventions import KINDS
 from dashboard.case import MAX_PINS, TEMPLATES, Case, Pin
 from dashboard.fields import (
     MAX_TEXT,
@@ -38,6 +40,7 @@ MAX_SIZE_PX = 2048
 MAX_ALPHA = 100.0
 MAX_PIN = MAX_TEXT * 10
 MAX_REPEATS = 100
+MAX_REMOVED = 40
 NONSENSE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 """What reading a value may raise: what it was meant to be is not there."""
 ALWAYS = frozenset({"image", "prompts", "region"})
@@ -128,6 +131,20 @@ def _pins(values: Sequence[str]) -> tuple[Pin, ...]:
     return tuple(_read_pin(value) for value in values[:MAX_PINS])
 
 
+def _removable(label: str) -> str:
+    part = parse_component(label)
+    if part is None or part.kind not in KINDS:
+        raise ValueError(f"Expected a head, attention or MLP such as a3.h1, a3 or m3, but got {label[:20]!r}")
+    return part.label
+
+
+def _removed(values: Sequence[str]) -> tuple[str, ...]:
+    found = listed("without", _removable).read(values)
+    if len(found) > MAX_REMOVED:
+        raise ValueError(f"Expected at most {MAX_REMOVED} components, but got {len(found)}")
+    return found
+
+
 FIELDS: dict[str, Field] = {
     "model": text("model"),
     "weights": text("weights"),
@@ -142,6 +159,7 @@ FIELDS: dict[str, Field] = {
     "word": optional("word", read_natural),
     "prompt": text("prompt"),
     "component": text("component"),
+    "removed": Field("without", lambda removed: [",".join(removed)], _removed),
     "methods": listed("methods", read_method_name),
     "custom": single("custom", read_method, write_method),
     "method_a": text("method", read_method_name),

@@ -75,6 +75,7 @@ class Case:
         prompt: the text that Flip and Layers examine; "" for the page's own choice, see `examined_prompt`.
         component: label of the chosen component, see `analysis.Component.label`; it counts where it agrees with layer
             and head.
+        removed: labels of heads, attention outputs and MLPs that are removed together, see `dashboard.removals`.
         methods: methods shown, in order; names of `surgery.METHODS` or "custom".
         custom: the method behind "custom".
         method_a: the method that pages look at beside CLIP, or alone.
@@ -97,6 +98,7 @@ class Case:
     word: int | None = None
     prompt: str = ""
     component: str = ""
+    removed: tuple[str, ...] = ()
     methods: tuple[str, ...] = (*CLASSIC, CUSTOM)
     custom: Method = FIRST_CUSTOM
     method_a: str = "clip_surgery"

@@ -327,14 +327,16 @@ def maps(case: Case, method: str | Method, surgery: bool | None = None) -> Maps:
 
 @cached(max_entries=MAX_MAPS)
 def _maps(key: TraceKey, method: Method, texts: TextKey, surgery: bool, _case: Case) -> Maps:
-    found, unit_texts, loaded = features(_case, method), text(_case), model(_case)
-    with turn(_case):
-        if not surgery:
-            result = similarity(found, unit_texts)
-        elif len(unit_texts) > 1:
-            result = feature_surgery(found, unit_texts)
-        else:
-            result = feature_surgery(found, unit_texts, loaded.encode_text([""], templates=texts.templates))
+    return read_maps(_case, features(_case, method), surgery)
+
+
+def read_maps(case: Case, found: DenseFeatures, surgery: bool) -> Maps:
+    """The maps of the case's prompts from any features of its image."""
+    unit_texts, loaded = text(case), model(case)
+    with turn(case):
+        alone = surgery and len(unit_texts) == 1
+        empty = loaded.encode_text([""], templates=case.templates) if alone else None
+        result = feature_surgery(found, unit_texts, empty) if surgery else similarity(found, unit_texts)
     patches, cls = (values[0].float().cpu().numpy() for values in (result.patches, result.cls))
     return Maps(patches, cls, result.kind, result.method)
 

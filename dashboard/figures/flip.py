@@ -174,15 +174,20 @@ def plot_heads(report: FlipReport, chosen: Component | None = None) -> go.Figure
     figure.update_xaxes(title="head", range=[-0.5, columns + has_mlp - 0.5], showgrid=False, **ticks)
     figure.update_yaxes(title="block", range=[rows - 0.5, -0.5], dtick=max(1, rows // 12))
     figure.update_yaxes(showgrid=False, zeroline=False)
-    _frame(figure, chosen, columns)
+    frame_cell(figure, chosen, columns)
     return figure
 
 
+def heads_place(part: Component, columns: int) -> tuple[int, int]:
+    """Column and row of a head or MLP among blocks x heads; MLPs stand behind the last head."""
+    return (columns if part.kind == "mlp" else part.head), part.block
+
+
 def _column(part: Component, columns: int) -> int:
-    return columns if part.kind == "mlp" else part.head
+    return heads_place(part, columns)[0]
 
 
-def _frame(figure: go.Figure, chosen: Component | None, columns: int) -> None:
+def frame_cell(figure: go.Figure, chosen: Component | None, columns: int) -> None:
     """A rectangle around the chosen cell, or around all heads of a chosen attention."""
     if chosen is None or chosen.kind not in ("head", "attention", "mlp"):
         return

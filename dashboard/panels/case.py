@@ -46,6 +46,8 @@ def case_parts(case: Case, image_name: str) -> list[Part]:
         parts.append(Part("head", f"head {case.head}", {"head": None}))
     elif case.layer is not None:
         parts.append(Part("head", "mean of heads"))
+    if case.removed:
+        parts.append(Part("removal", f"without {' + '.join(case.removed)}", {"removed": ()}))
     if case.word is not None:
         parts.append(Part("word", f"word {case.word}", {"word": None}))
     return parts

@@ -101,6 +101,38 @@ def test_what_is_linked_is_in_one_window(page: Page, server: Server, name: str, 
         assert box["y"] >= 0 and box["y"] + box["height"] <= window["height"]
 
 
+def test_deeper_looks_choose_parts_and_maps_keeps_what_was_removed_together(flip_page: Page) -> None:
+    chart = flip_page.get_by_test_id("stPlotlyChart")
+    flip_page.get_by_role("button", name="All heads").or_(flip_page.get_by_role("radio", name="All heads")).click()
+    expect(chart).to_have_count(1)
+    wait_until_idle(flip_page)
+    for window in ({"width": 1280, "height": 720}, {"width": 1440, "height": 900}):
+        flip_page.set_viewport_size(window)
+        flip_page.wait_for_timeout(300)
+        box = chart.bounding_box()
+        assert box["y"] + box["height"] <= window["height"] and box["x"] + box["width"] <= window["width"]
+    thumbnails = chart.locator(".layer-below image, .imagelayer image")
+    box = thumbnails.first.bounding_box()
+    flip_page.mouse.click(box["x"] + box["width"] / 6, box["y"] + 4.5 * box["height"] / 6)  # head 0 of block 4
+    expect(flip_page).to_have_url(re.compile("component=a4.h0.*flip.look=heads"))
+    wait_until_idle(flip_page)
+    assert "what a4.h0 adds" in {title for _, title in map_values(flip_page)}
+    flip_page.get_by_role("button", name="Path").or_(flip_page.get_by_role("radio", name="Path")).click()
+    expect(chart.get_by_text("What fed the head 0 of block 4")).to_be_visible()
+    wait_until_idle(flip_page)
+    bar = chart.locator(".bars .point path").first.bounding_box()
+    flip_page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    expect(flip_page).not_to_have_url(re.compile("component=a4.h0"))
+    wait_until_idle(flip_page)
+    flip_page.get_by_role("button", name="Together").or_(flip_page.get_by_role("radio", name="Together")).click()
+    flip_page.get_by_role("button", name="Add the worst").click()
+    expect(flip_page).to_have_url(re.compile("without=a3.h1"))
+    expect(flip_page.get_by_text(re.compile("All at once the contrast changes by"))).to_be_visible()
+    flip_page.get_by_role("link", name="Maps").click()
+    expect(maps(flip_page).and_(flip_page.locator('[data-title^="CLIP without a3.h1"]')).first).to_be_visible()
+    expect_no_exception(flip_page)
+
+
 def test_removals_can_be_stopped_and_what_is_done_is_kept(page: Page, server: Server) -> None:
     view = {"image": "toy-1", "p": ["a red flower", "sand"], "region": "object:a red flower"}
     open_page(page, server.url, "flip", model="ViT-S-32", weights="random", **view)

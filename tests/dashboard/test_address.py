@@ -11,8 +11,8 @@ from dashboard.address import FIELDS, from_query, read_method, to_link, to_query
 from dashboard.case import CUSTOM, FIRST_IMAGE, MAX_PINS, TEMPLATES, Case, Pin
 from dashboard.pages import PAGES
 from dashboard.pages.affinity.settings import RAMPS, AffinitySettings
-from dashboard.pages.flip.settings import FlipSettings
-from dashboard.pages.layers.settings import LayersSettings
+from dashboard.pages.flip.settings import LOOKS, SAMPLES, SPLITS, FlipSettings
+from dashboard.pages.layers.settings import BESIDE, LayersSettings
 from dashboard.pages.maps.settings import SCALES, MapsSettings
 from dashboard.pages.redundancy.settings import RedundancySettings
 from dashboard.pages.space.settings import COLOURS, PROJECTIONS, TOKENS_OF, SpaceSettings
@@ -67,6 +67,7 @@ cases = st.builds(
     word=st.none() | naturals,
     prompt=texts,
     component=texts,
+    removed=st.lists(st.sampled_from(("a0", "a3.h1", "m3", "m11")), unique=True).map(tuple),
     methods=st.lists(names, unique=True).map(tuple),
     custom=methods,
     method_a=names,
@@ -85,8 +86,15 @@ settings = st.tuples(
         threshold=st.none() | numbers,
         points=st.booleans(),
     ),
-    st.builds(FlipSettings, beside=st.booleans()),
-    st.builds(LayersSettings, frobenius=st.booleans()),
+    st.builds(
+        FlipSettings,
+        beside=st.booleans(),
+        look=st.sampled_from(LOOKS),
+        split=st.sampled_from(SPLITS),
+        samples=st.sampled_from(SAMPLES),
+        channel=st.none() | naturals,
+    ),
+    st.builds(LayersSettings, frobenius=st.booleans(), beside=st.sampled_from(BESIDE)),
     st.builds(
         AffinitySettings,
         kinds=st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
@@ -169,6 +177,9 @@ def test_what_was_cleared_stays_cleared_in_the_address() -> None:
         ("custom", "vv,0,1,1,0,bicubic"),
         ("custom", "vv,1,nan,1,0,bicubic"),
         ("custom", "vv"),
+        ("without", "a3.bias"),
+        ("without", ",".join(f"m{block}" for block in range(41))),
+        ("flip.look", "loud"),
         ("methods", "clip,unknown"),
         ("maps.scale", "loud"),
         ("size", "100000"),

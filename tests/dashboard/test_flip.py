@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from analysis import Region
-from analysis.decomposition import Component
+from analysis.decomposition import Component, parse_component
 from analysis.flip_tables import component_table
 from analysis.flips import examine
 from dashboard import events, services, state
@@ -114,12 +114,12 @@ def test_methods_are_bars_of_flip_auc(report) -> None:
     "label", ["embedding", "a0", "a3.h1", "a10.bias", "m3", "read-out", "head mlp"]
 )  # as in Component.label
 def test_labels_are_read_back(label: str) -> None:
-    assert results.parse_component(label).label == label
+    assert parse_component(label).label == label
 
 
 @pytest.mark.parametrize("label", ["", "a", "m3.h1", "x2", "a2.h", "a-1", "m1.bias"])
 def test_other_words_are_no_component(label: str) -> None:
-    assert results.parse_component(label) is None
+    assert parse_component(label) is None
 
 
 def test_the_component_follows_block_and_head(report) -> None:

@@ -5,7 +5,6 @@ waterfall; heads above blame against removal.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,22 +12,21 @@ import streamlit as st
 
 from analysis.decomposition import Component
 from analysis.flips import FlipReport, MethodReading
-from dashboard import catalogue, events, services, state
+from dashboard import events, services, state
 from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt, method_title
 from dashboard.figures import flip as figures
 from dashboard.figures import shared_limit
-from dashboard.jobs import Job, Stopped
 from dashboard.pages.flip import PAGE, results
 from dashboard.pages.flip.exports import flip_exports, with_custom
+from dashboard.pages.flip.looks import render_look
 from dashboard.pages.flip.region import FIELD, take_drawing
 from dashboard.pages.flip.settings import FlipSettings
-from dashboard.panels.chart import render_figure
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
 from dashboard.panels.page import EXPECTED, Exports
 from dashboard.panels.texts import plain
-from dashboard.panels.work import is_under_way, watch
 from dashboard.regions import outline_path
+from dashboard.removals import removed_parts, title_without
 
 HELP = """
 **Contrast** is the mean cosine of the region's patches with the text, minus that of the background patches.
@@ -49,6 +47,20 @@ for every patch).
 block on (mean ablation, Wang et al. 2022, arXiv 2211.00593). Blame is arithmetic, removal is cause: an early component
 also acts through the later ones, so the two can differ.
 
+**All heads**: one map a head and MLP, its term of every patch's cosine (its blame, patch by patch), or the places that
+it brings that from: attention times value, which with CLS add up to the head's term of the chosen patch, or of the
+contrast.
+
+**Path**: the input of a head is a sum over all that wrote before it, so with norms frozen its scores (region against
+background, before the softmax) are exactly a sum over its query, or over its key, and what it writes a sum over its
+value (Elhage et al. 2021; Gandelsman et al. 2025, arXiv 2406.04341).
+
+**In words**: TextSpan (Gandelsman et al. 2024) names the texts of a list whose directions hold most of the variance of
+what a head writes. A channel of the last residual stream writes one direction, said by the nearest texts.
+
+**Together**: several components removed at once, beside the sum of their single removals: they read each other, and
+every norm divides by the length of what all wrote.
+
 **Names**: a3 is the attention of block 3, a3.h1 its head 1, m3 its MLP. Blocks and heads count from 0.
 """
 
@@ -57,12 +69,9 @@ DRAW = (
     "exact masks of made scenes, and mask files, are in the sidebar."
 )
 
-AUTOMATIC = frozenset({catalogue.TOY})
-"""Models whose components are all removed without being asked to: it takes less than a second."""
-
 
 def render_flip(case: Case, own: FlipSettings) -> Exports:
-    """Headline, maps, lens and waterfall, heads and removals."""
+    """Headline, maps, and right of them one of the looks."""
     headline = st.container(horizontal=True, vertical_alignment="center", key="headline")
     if not case.region:
         with headline:
@@ -70,7 +79,7 @@ def render_flip(case: Case, own: FlipSettings) -> Exports:
             _render_prompt(case)
         _render_map_alone(case)
         return Exports()
-    maps, depth, parts = st.columns([1.7, 1, 1], gap="small")
+    maps, right = st.columns([1.7, 2], gap="small")
     with maps:
         problem = _region_problem(case)
         if problem is not None:
@@ -83,10 +92,8 @@ def render_flip(case: Case, own: FlipSettings) -> Exports:
         _render_headline(case, report, chosen)
     with maps:
         _render_maps(case, own, report, chosen)
-    with depth, st.container(key="window-depth"):
-        _render_depth(case, report, chosen)
-    with parts, st.container(key="window-parts"):
-        report = _render_components(case, report, chosen)
+    with right:
+        report = render_look(case, own, report, chosen)
     return flip_exports(case, own, report, chosen)
 
 
@@ -174,6 +181,10 @@ def map_cells(case: Case, own: FlipSettings, report: FlipReport, chosen: Compone
         without = results.map_without(case, chosen)
         hint = f"The {name} gives every patch its mean; the network ran again from its block on."
         cells.append(Cell(f"without {chosen.label}", without, note=region_note(without, region), hint=hint))
+    parts = removed_parts(case)
+    if parts and parts != (chosen,):
+        together, hint = results.joint_map(case), "All of them give every patch their mean, at once. Kept on Maps."
+        cells.append(Cell(title_without(parts), together, note=region_note(together, region), hint=hint))
     if own.beside and case.method_a != "clip":
         reading = with_custom(case, report).readings.get(case.method_a)
         if reading is not None:
@@ -206,62 +217,3 @@ def take_method(event: Mapping[str, Any], names: Sequence[str]) -> None:
     state.adjust(FlipSettings, beside=not again)
     if not again:
         state.update(method_a=name)
-
-
-def _render_depth(case: Case, report: FlipReport, chosen: Component | None) -> None:
-    render_figure(figures.plot_lens(report, case.layer), key="flip lens", on_event=_take_lens, stretch=True)
-    parts = figures.waterfall_components(report)
-    figure = figures.plot_waterfall(report, chosen)
-    render_figure(figure, key="flip waterfall", on_event=lambda event: _take_component(event, parts), stretch=True)
-
-
-def _take_lens(event: Mapping[str, Any]) -> None:
-    index = events.picked_index(event, 0)
-    if index is not None:
-        state.update(**results.choice_of(figures.lens_component(index)))
-
-
-def _take_component(event: Mapping[str, Any], parts: Sequence[Component]) -> None:
-    part = figures.component_index(parts, events.picked_index(event, 0))
-    if part is not None:
-        state.update(**results.choice_of(part))
-
-
-def _render_components(case: Case, report: FlipReport, chosen: Component | None) -> FlipReport:
-    """Heads and removals; returns the report with the interventions that were computed."""
-    parts = figures.heads_components(report)
-    figure = figures.plot_heads(report, chosen)
-    render_figure(figure, key="flip heads", on_event=lambda event: _take_component(event, parts), stretch=True)
-    return _render_removals(case, report, chosen)
-
-
-def _render_removals(case: Case, report: FlipReport, chosen: Component | None) -> FlipReport:
-    if case.model in AUTOMATIC:
-        results.removal_of_all(case, heads=False)(Job())
-        report = results.flip_report(case)
-    parts = [found.component for found in report.interventions]
-    missing = {heads: len({*results.removable(case, heads)} - {*parts}) for heads in (False, True)}
-    if parts:
-        figure = figures.plot_ablation(report, chosen)
-        render_figure(figure, key="flip removals", on_event=lambda event: _take_component(event, parts), stretch=True)
-    else:
-        st.markdown("**Blame against removal**")
-        st.caption("Blame is arithmetic. Remove components, and a plot shows whether each is also a cause.")
-    _render_removal_buttons(case, missing)
-    return report
-
-
-def _render_removal_buttons(case: Case, missing: Mapping[bool, int]) -> None:
-    """Buttons for what was missing when the figure was drawn; a job that has gone on since then draws it anew."""
-    for heads, words in ((False, "attention output and MLP"), (True, "head and MLP")):
-        if not missing[heads]:
-            continue
-        key, title = results.removal_key(case, heads), f"Removing every {words}"
-        label = f"Remove every {words}: {missing[heads]} re-runs"
-        asked = st.button(label, key=f"flip remove {words}", help="Can be stopped; what is done is kept.")
-        if asked or is_under_way(key, title):
-            with suppress(Stopped):
-                watch(key, title, results.removal_of_all(case, heads))
-            st.rerun()
-        if len(results.missing_removals(case, heads)) != missing[heads]:
-            st.rerun()

@@ -12,9 +12,11 @@ from analysis.flips import FlipReport
 from dashboard import services
 from dashboard.case import CUSTOM, Case, describe_image, describe_model, examined_prompt, method_title
 from dashboard.overview import overview_png
-from dashboard.pages.flip.results import can_be_removed, missing_removals, read_map, term_map
+from dashboard.pages.flip.results import can_be_removed, described_part, missing_removals, path_head, read_map, term_map
 from dashboard.pages.flip.settings import FlipSettings
+from dashboard.pages.flip.words import SCENES, SEED, SHOWN, list_name, samples_of
 from dashboard.panels.page import Exports, File
+from dashboard.removals import removed_parts
 from dashboard.snippets import Script, join, python_case, python_custom
 from data.store import to_csv
 
@@ -25,7 +27,9 @@ def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
     """The exports of the page; files are made when they are asked for."""
     photo, report = services.image(case).rgb, with_custom(case, report)
     return Exports(
-        python=python_flip(case, chosen, removals=not missing_removals(case, heads=False)),
+        python=python_flip(
+            case, chosen, not missing_removals(case, heads=False), python_look(case, own, report, chosen)
+        ),
         files={
             "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
             "CSV, a row a component": File("flip.csv", lambda: to_csv(component_table(report))),
@@ -87,13 +91,14 @@ def flip_json(case: Case, own: FlipSettings, report: FlipReport) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
-def python_flip(case: Case, chosen: Component | None, removals: bool = False) -> str:
+def python_flip(case: Case, chosen: Component | None, removals: bool = False, look: Script | None = None) -> str:
     """The report, the term map of the chosen component and, where it can be removed, the map without it.
 
     Args:
         case: any case with a region.
         chosen: the chosen component.
         removals: whether every attention output and every MLP is removed in turn.
+        look: lines of what stands right of the maps, see `python_look`.
     """
     imports = ["from analysis import diagnose", "from surgery import Method, usable_methods"]
     call = f"model, image, {examined_prompt(case)!r}, region, methods, templates={case.templates!r}, size={case.size}"
@@ -113,9 +118,10 @@ def python_flip(case: Case, chosen: Component | None, removals: bool = False) ->
     ablated = chosen is not None and can_be_removed(chosen)
     parts = [] if chosen is None else [_python_term(chosen)]
     parts += [_python_without(case)] if ablated else []
+    parts += [] if look is None else [look]
     imports += [line for part in parts for line in part.imports]
     body += [line for part in parts for line in part.body]
-    return join(python_case(case, "region", *(["trace"] if ablated else [])), imports, body)
+    return join(python_case(case, "region", *(["trace"] if ablated or look is not None else [])), imports, body)
 
 
 def _python_term(chosen: Component) -> Script:
@@ -137,3 +143,52 @@ def _python_without(case: Case) -> Script:
         'print(f"without: contrast {contrast(without, region):+.2g}, AUC {flip_auc(without, region):.2f}")',
     )
     return Script(imports, body)
+
+
+def python_look(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> Script | None:
+    """What the look right of the maps shows; None for the figures of the blame, which the report holds."""
+    feature = f"feature = model.encode_text([{examined_prompt(case)!r}], templates={case.templates!r})"
+    head, parts = path_head(report, chosen), removed_parts(case)
+    if own.look == "heads" and own.split == "reads" and head is not None:
+        of = "region" if case.patch is None else repr(case.patch)
+        body = (
+            f"sources = head_sources(trace, feature, {of})  # .maps (heads, gh, gw)",
+            "for part, total in zip(sources.components, sources.maps.sum(axis=(1, 2)) + sources.prefix, strict=True):",
+            '    print(f"{part.label}: {total:+.2g}")',
+        )
+        return Script(("from analysis import head_sources",), (feature, *body))
+    if own.look == "path" and head is not None:
+        body = (
+            f"path = head_path(trace, {head!r}, feature, region, patch={case.patch!r})",
+            'print(f"score {path.score:+.3g}, written {path.written:+.3g}")',
+            "for part, query, key, value in zip(path.components, path.query, path.key, path.value, strict=True):",
+            '    print(f"{part.label}: query {query:+.2g}, key {key:+.2g}, value {value:+.2g}")',
+        )
+        return Script(("from analysis import Component, head_path",), (feature, *body))
+    if own.look == "together" and parts:
+        body = (
+            f"joint = remove_together(trace, feature, region, {[*parts]!r})",
+            'print(f"all at once {joint.change:+.3g}, one by one {joint.sum_of_changes:+.3g}")',
+        )
+        return Script(("from analysis import Component, remove_together",), (feature, *body))
+    if own.look == "words" and (part := described_part(report, chosen)) is not None:
+        return _python_words(case, own, part)
+    return None
+
+
+def _python_words(case: Case, own: FlipSettings, part: Component) -> Script:
+    imports = ("from analysis import Component", "from analysis.text_span import describe_component")
+    if samples_of(case, own) == "scenes":
+        imports = (*imports, "from data.toy import make_scenes")
+        images, tokens = f"[scene.image for scene in make_scenes({SCENES}, seed={SEED})]", "image"
+    else:
+        images, tokens = "[image]", "patches"
+    body = (
+        f"words = read_word_list({list_name(case)!r})  # or the path of a list of your own",
+        f"images = {images}",
+        f"said = describe_component(model, images, {part!r}, words, tokens={tokens!r},",
+        f"                          templates={case.templates!r}, size={case.size!r}, count={SHOWN})",
+        "for near in said.spanned:",
+        '    print(f"{near.text}: {near.value:.3f} of the variance")',
+    )
+    return Script((*imports, "from data.word_lists import read_word_list"), body)

@@ -1,6 +1,5 @@
 """What the Flip page computes: report, chosen component, its map, and the map without it. All of it is cached."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,16 +7,17 @@ import numpy as np
 from torch import Tensor
 
 from analysis import contrast
-from analysis.decomposition import Blame, Component
+from analysis.decomposition import Blame, Component, parse_component
 from analysis.flips import FlipReport, MethodReading, examine, judge_map
-from analysis.interventions import KINDS, Intervention, ablate, components_of
+from analysis.head_maps import HeadMaps, head_sources
+from analysis.head_paths import HeadPath, head_path
+from analysis.interventions import KINDS, Intervention, JointRemoval, ablate, components_of
 from dashboard import services
 from dashboard.case import CUSTOM, RANDOM, Case, examined_prompt
 from dashboard.jobs import Job
+from dashboard.removals import maps_without, removed_parts
 from dashboard.services import TextKey, TraceKey
 from surgery import METHODS, Method, Trace, dense_features, similarity, usable_methods
-
-_LABEL = re.compile(r"(?P<letter>[am])(?P<block>\d+)(?:\.(?:h(?P<head>\d+)|(?P<bias>bias)))?")
 
 
 def flip_report(case: Case) -> FlipReport:
@@ -54,23 +54,6 @@ def examined_maps(case: Case, method: str | Method) -> services.Maps:
     """The map of the examined prompt alone, (gh, gw, 1), as raw cosines."""
     chosen = case.custom if method == CUSTOM else method
     return services.maps(replace(case, prompts=(examined_prompt(case),)), chosen, surgery=False)
-
-
-def parse_component(label: str) -> Component | None:
-    """The component of this label, the inverse of `Component.label`; None for no component. Pure.
-
-    >>> parse_component("a2.h1")
-    Component(kind='head', block=2, head=1)
-    """
-    if label in ("embedding", "read-out", "head mlp"):
-        return Component(label)
-    found = _LABEL.fullmatch(label)
-    if found is None or (found["letter"] == "m" and (found["head"] or found["bias"])):
-        return None
-    block = int(found["block"])
-    if found["head"]:
-        return Component("head", block, int(found["head"]))
-    return Component("bias" if found["bias"] else {"a": "attention", "m": "mlp"}[found["letter"]], block)
 
 
 def chosen_component(case: Case, blame: Blame) -> Component | None:
@@ -187,3 +170,72 @@ def _intervention(report: FlipReport, part: Component, values: np.ndarray) -> In
     term = float(blame.contrast(report.region)[0, blame.components.index(part), 0])
     without = contrast(values, report.region)
     return Intervention(part, term, without, without - report.contrast["clip"])
+
+
+def joint_map(case: Case) -> np.ndarray | None:
+    """The CLIP map (gh, gw) of the examined prompt without all that the case removes together; None for nothing."""
+    parts = removed_parts(case)
+    return maps_without(replace(case, prompts=(examined_prompt(case),)), parts).patches[:, :, 0] if parts else None
+
+
+def joint_removal(case: Case, report: FlipReport) -> JointRemoval | None:
+    """What the case's removal does, beside what removing each part alone does; None where it removes nothing."""
+    values = joint_map(case)
+    if values is None:
+        return None
+    singles = tuple(_intervention(report, part, map_without(case, part)) for part in removed_parts(case))
+    without = contrast(values, report.region)
+    return JointRemoval(singles, without, without - report.contrast["clip"])
+
+
+def head_maps(case: Case, report: FlipReport, split: str) -> HeadMaps:
+    """One map a head: its term of every patch's cosine ("writes"), or the places it brings its term from ("reads").
+
+    What is split by "reads" is the chosen patch's term, or without one the contrast's.
+    """
+    if split == "writes":
+        blame = report.blame
+        rows = [index for index, part in enumerate(blame.components) if part.kind in ("head", "mlp")]
+        parts = tuple(blame.components[index] for index in rows)
+        return HeadMaps(parts, blame.terms[0, rows, :, :, 0], np.zeros(len(rows)), blame.model)
+    texts = services.text_key(case, (examined_prompt(case),))
+    return _head_sources(services.trace_key(case), texts, case.region, case.patch, case)
+
+
+@services.cached(max_entries=16)
+def _head_sources(key: TraceKey, texts: TextKey, region: str, patch: tuple[int, int] | None, _case: Case) -> HeadMaps:
+    trace, feature, found = services.trace(_case), services.text(_case, texts.texts), services.region(_case)
+    with services.turn(_case):
+        return head_sources(trace, feature, found if patch is None else patch)
+
+
+def path_head(report: FlipReport, chosen: Component | None) -> Component | None:
+    """The head whose path is shown: the chosen one, else that of largest blame in the chosen block, else of all."""
+    if chosen is not None and chosen.kind == "head":
+        return chosen
+    terms = report.blame.contrast(report.region)[0, :, 0]
+    heads = [
+        (part, abs(term)) for part, term in zip(report.blame.components, terms, strict=True) if part.kind == "head"
+    ]
+    own = [found for found in heads if chosen is not None and found[0].block == chosen.block]
+    return max(own or heads, key=lambda found: found[1])[0] if heads else None
+
+
+def described_part(report: FlipReport, chosen: Component | None) -> Component | None:
+    """The component that is said in words: the chosen one where it can be removed, else a head as in `path_head`."""
+    return chosen if chosen is not None and can_be_removed(chosen) else path_head(report, chosen)
+
+
+def path_of(case: Case, head: Component) -> HeadPath:
+    """What fed a head, as the chosen patch or all patches of the region ask."""
+    texts = services.text_key(case, (examined_prompt(case),))
+    return _path(services.trace_key(case), texts, case.region, case.patch, head, case)
+
+
+@services.cached(max_entries=64)
+def _path(
+    key: TraceKey, texts: TextKey, region: str, patch: tuple[int, int] | None, head: Component, _case: Case
+) -> HeadPath:
+    trace, feature, found = services.trace(_case), services.text(_case, texts.texts), services.region(_case)
+    with services.turn(_case):
+        return head_path(trace, head, feature, found, patch)

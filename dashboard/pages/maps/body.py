@@ -20,6 +20,7 @@ from dashboard.panels.notes import region_note, take_patch
 from dashboard.panels.page import Exports
 from dashboard.panels.texts import plain
 from dashboard.regions import outline_path
+from dashboard.removals import maps_without, removed_parts, title_without
 from surgery import prompt_points
 from surgery.dense import fit_method
 
@@ -66,13 +67,21 @@ def render_maps(case: Case, own: MapsSettings) -> Exports:
         return Exports()
     for message in services.text_warnings(case):
         st.warning(plain(message))
-    columns = [compute_column(case, name) for name in case.methods]
+    columns = [*(compute_column(case, name) for name in case.methods), *column_without(case)]
     region = services.region(case)
     view = build_view(case, own, columns, region)
     render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
     render_explained(case, own)
     render_shelf(case)
     return maps_exports(case, own, {c.name: c.maps for c in columns if c.maps}, region)
+
+
+def column_without(case: Case) -> list[MethodMaps]:
+    """A column for CLIP without the parts that were removed together on Flip, where there are any."""
+    parts = removed_parts(case)
+    if not parts:
+        return []
+    return [MethodMaps(f"CLIP {title_without(parts)}", maps_without(case, parts, case.feature_surgery))]
 
 
 def compute_column(case: Case, name: str) -> MethodMaps:
@@ -130,7 +139,7 @@ def _method_cell(case: Case, own: MapsSettings, column: MethodMaps, prompt: int,
         note=region_note(values, region),
         hint=describe_method(column.maps.method),
         points=prompt_points(values, image_size=size) if own.points else None,
-        action="pin" if len(case.pins) < MAX_PINS else "",
+        action="pin" if len(case.pins) < MAX_PINS and column.name in case.methods else "",
     )
 
 

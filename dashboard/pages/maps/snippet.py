@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dashboard.case import Case, is_judged
+from dashboard.removals import removed_parts, title_without
 from dashboard.snippets import Script, import_methods, join, python_case, python_empty, python_methods
 
 
@@ -13,7 +14,7 @@ def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
         case: any case.
         methods: those that have a meaning for the model; None for all of the case.
     """
-    names = case.methods if methods is None else methods
+    names = case.methods if methods is None else [name for name in methods if name in case.methods]
     imports = [*import_methods(names), "from surgery import encode_dense"]
     if case.feature_surgery:
         imports.append("from surgery import feature_surgery")
@@ -26,8 +27,26 @@ def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
     body += python_empty(case) if case.feature_surgery else []
     body += ["maps = {", f"    name: {measure}.patches[0]  # (gh, gw, t)"]
     body += ["    for name, method in methods.items()", "}"]
+    if case.removed:
+        without = _python_without(case)
+        imports, body = [*imports, *without.imports], [*body, *without.body]
     notes = _python_notes(case)
     return join(python_case(case, "text", "pixels", "region"), [*imports, *notes.imports], [*body, *notes.body])
+
+
+def _python_without(case: Case) -> Script:
+    """The maps of CLIP without all that was removed together on Flip."""
+    parts = removed_parts(case)
+    measure = "similarity(changed, text)"
+    if case.feature_surgery:
+        measure = f"feature_surgery(changed, text{', redundant=empty' if len(case.prompts) == 1 else ''})"
+    imports = ("from analysis import Component, ablate", "from surgery import dense_features, similarity")
+    body = (
+        f"removed = {[*parts]!r}",
+        'changed = dense_features(ablate(model.trace(pixels), removed), "clip")',
+        f"maps[{f'CLIP {title_without(parts)}'!r}] = {measure}.patches[0]",
+    )
+    return Script(imports, body)
 
 
 def _python_notes(case: Case) -> Script:
