@@ -29,7 +29,11 @@ def headline(report: "FlipReport", part: Component | None) -> str:
     clip = report.readings["clip"]
     interval = f" ({_ends(clip)})" if _doubts(report) else ""
     parts = [verdict(report), f"{_auc(clip)}{interval}"]
-    part = part or (report.culprits[0].component if report.culprits else None)
+    first = _worst_parts(report)
+    if part is None and len(first) > 1:
+        total = _signed(clip.contrast)
+        parts.append(f"{_and(first)} write {_signed(report.culprits[0].blame)} each of {total}")
+    part = part or (report.culprits[0].component if len(first) == 1 else None)
     if part is not None:
         blame = report.blame if part in report.blame.components else report.blame.merged()
         term = float(blame.contrast(report.region)[0, blame.components.index(part), 0])
@@ -120,7 +124,13 @@ def _turn(report: "FlipReport") -> str:
 
 
 def _side(value: float) -> str:
-    return "negative" if value < 0 else "positive"
+    return "negative" if value < 0 else "positive" if value > 0 else "zero"
+
+
+def _worst_parts(report: "FlipReport") -> list[str]:
+    """Labels of the worst components; several where they tie at the digits shown."""
+    shown = [_signed(culprit.blame) for culprit in report.culprits]
+    return [culprit.label for culprit, blame in zip(report.culprits, shown, strict=True) if blame == shown[0]]
 
 
 def _blamed(report: "FlipReport") -> str:
@@ -129,9 +139,7 @@ def _blamed(report: "FlipReport") -> str:
     terms = report.blame.contrast(report.region)[0, :, 0]
     total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
     listed = ", ".join(f"{culprit.label} ({_signed(culprit.blame)})" for culprit in report.culprits)
-    first = [
-        culprit.label for culprit in report.culprits if _signed(culprit.blame) == _signed(report.culprits[0].blame)
-    ]
+    first = _worst_parts(report)
     tie = f" {_and(first)} tie." if len(first) > 1 else ""
     share = f"{100 * named / total:.0f} % of all negative terms"
     return f"The pull to the background is written above all by {listed}: {share}.{tie}"

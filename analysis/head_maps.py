@@ -58,7 +58,7 @@ def head_sources(trace: Trace, text: Tensor, of: Region | tuple[int, int]) -> He
         of the contrast or at the patch.
 
     Raises:
-        ValueError: more than one image or text, a block that was not kept, a region or patch off the grid.
+        ValueError: more than one image or text, a block that was not kept, a region or patch off the grid, no head.
     """
     if len(trace.output) != 1 or len(text) != 1:
         raise ValueError(f"Expected one image and one text, but got {len(trace.output)} and {len(text)}")
@@ -77,6 +77,8 @@ def head_sources(trace: Trace, text: Tensor, of: Region | tuple[int, int]) -> He
         taken = _taken(p, weights.to(back.scale) * back.scale[0, :, 0])
         rows.append(taken * values)  # (heads, n)
         components += [Component("head", index, head) for head in range(block.heads)]
+    if not rows:
+        raise ValueError(f"Expected a tower with heads over all tokens, but got none in {trace.model or 'this tower'}")
     sources = torch.cat(rows).cpu().numpy()
     maps = sources[:, prefix:].reshape(-1, *trace.grid)
     return HeadMaps(tuple(components), maps, sources[:, :prefix].sum(axis=1), trace.model)

@@ -213,6 +213,9 @@ def test_ties_are_named_as_ties(report):
     first = report.culprits[0]
     culprits = (first, Culprit(report.culprits[1].component, first.blame), report.culprits[2])
     assert f" {first.label} and {culprits[1].label} tie." in replace(report, culprits=culprits).explanation
+    assert f" · {first.label} and {culprits[1].label} write " in replace(report, culprits=culprits).headline()
+    flat = replace(report, lens_contrast=np.array([-0.2, 0.0, 0.1]), turning_layer=1)
+    assert "turns zero in block 0, from −0.200 to 0" in flat.explanation
 
 
 def test_a_verdict_needs_evidence(report):

@@ -87,9 +87,10 @@ def render_flip(case: Case, own: FlipSettings) -> Exports:
             raise problem
         with st.spinner("Decomposing the map …", show_time=True):
             report = results.flip_report(case)
-    chosen = results.chosen_component(case, report.blame) or results.worst_component(report)
+    asked = results.chosen_component(case, report.blame)
+    chosen = asked or results.worst_component(report)
     with headline:
-        _render_headline(case, report, chosen)
+        _render_headline(case, report, asked)
     with maps:
         _render_maps(case, own, report, chosen)
     with right:

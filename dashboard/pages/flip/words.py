@@ -132,7 +132,10 @@ def _render_component(
         **state.setting(own, "samples", samples_of(case, own)),
     )
     part = results.described_part(report, chosen)
-    found = None if part is None else component_words(case, own, part, features)
+    if part is None:
+        st.info("This model has no heads over all tokens.")
+        return
+    found = component_words(case, own, part, features)
     if found is None:
         return
     name = describe_component(part)
