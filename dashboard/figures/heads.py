@@ -50,9 +50,8 @@ def plot_head_maps(
     figure = go.Figure(_markers(places, texts))
     figure.add_trace(_scale(limit))
     apply_theme(figure, title, 300)
-    figure.add_layout_image(
-        source=picture, x=-0.5, y=-0.5, sizex=columns + has_mlp, sizey=rows, xref="x", yref="y", sizing="stretch"
-    )
+    sheet = {"source": picture, "sizex": columns + has_mlp, "sizey": rows, "sizing": "stretch", "layer": "below"}
+    figure.add_layout_image(x=-0.5, y=-0.5, xref="x", yref="y", **sheet)
     figure.update_layout(hovermode="closest", hoverdistance=-1, showlegend=False, dragmode=False)
     _finish_axes(figure, columns, has_mlp, rows, photo.shape[0] / photo.shape[1])
     frame_cell(figure, chosen, columns)
