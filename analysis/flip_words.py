@@ -31,13 +31,13 @@ def headline(report: "FlipReport", part: Component | None) -> str:
     parts = [verdict(report), f"{_auc(clip)}{interval}"]
     first = _worst_parts(report)
     if part is None and len(first) > 1:
-        total = _signed(clip.contrast)
-        parts.append(f"{_and(first)} write {_signed(report.culprits[0].blame)} each of {total}")
+        total = signed(clip.contrast)
+        parts.append(f"{_and(first)} write {signed(report.culprits[0].blame)} each of {total}")
     part = part or (report.culprits[0].component if len(first) == 1 else None)
     if part is not None:
         blame = report.blame if part in report.blame.components else report.blame.merged()
         term = float(blame.contrast(report.region)[0, blame.components.index(part), 0])
-        parts.append(f"{part.label} writes {_signed(term)} of {_signed(clip.contrast)}")
+        parts.append(f"{part.label} writes {signed(term)} of {signed(clip.contrast)}")
     best = _best(report)
     if best:
         parts.append(f"{_and([TITLES.get(name, name) for name in best])} {_auc(report.readings[best[0]])[4:]}")
@@ -74,10 +74,10 @@ def _disagree(reading: "MethodReading") -> bool:
     return (reading.flip_auc - 0.5) * reading.contrast < 0
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """Three significant digits with a sign.
 
-    >>> _signed(-0.00014), _signed(0.2), _signed(0.0)
+    >>> signed(-0.00014), signed(0.2), signed(0.0)
     ('−0.000140', '+0.200', '0')
     """
     return f"{value:+#.3g}".rstrip(".").replace("-", "−") if value else "0"
@@ -98,24 +98,24 @@ def _figures(report: "FlipReport") -> str:
     )
     if _disagree(clip):
         side = "below" if clip.contrast < 0 else "above"
-        yet = f"yet the mean foreground lies {side} the mean background (contrast {_signed(clip.contrast)})"
+        yet = f"yet the mean foreground lies {side} the mean background (contrast {signed(clip.contrast)})"
         return f"{order}, {yet}{interval}."
-    return f"{order}, and the contrast is {_signed(clip.contrast)}{interval}."
+    return f"{order}, and the contrast is {signed(clip.contrast)}{interval}."
 
 
 def _turn(report: "FlipReport") -> str:
     lens = report.lens_contrast
     if not len(lens):
         return "The attention pool is the only block, so there is no layer at which the sign could turn."
-    sign, final = _side(lens[-1]), f"{_signed(lens[-1])} after the last block"
+    sign, final = _side(lens[-1]), f"{signed(lens[-1])} after the last block"
     turns = sign_changes(lens)
     if not turns:
         return (
             f"Read out after every block, the contrast is {sign} throughout: "
-            f"{_signed(lens[0])} after the embedding, {final}."
+            f"{signed(lens[0])} after the embedding, {final}."
         )
     told = [
-        f"{_side(lens[depth])} in block {depth - 1}, from {_signed(lens[depth - 1])} to {_signed(lens[depth])}"
+        f"{_side(lens[depth])} in block {depth - 1}, from {signed(lens[depth - 1])} to {signed(lens[depth])}"
         for depth in turns
     ]
     end = "" if turns[-1] == len(lens) - 1 else f"; it is {final}"
@@ -129,7 +129,7 @@ def _side(value: float) -> str:
 
 def _worst_parts(report: "FlipReport") -> list[str]:
     """Labels of the worst components; several where they tie at the digits shown."""
-    shown = [_signed(culprit.blame) for culprit in report.culprits]
+    shown = [signed(culprit.blame) for culprit in report.culprits]
     return [culprit.label for culprit, blame in zip(report.culprits, shown, strict=True) if blame == shown[0]]
 
 
@@ -138,7 +138,7 @@ def _blamed(report: "FlipReport") -> str:
         return "No component pulls the contrast down."
     terms = report.blame.contrast(report.region)[0, :, 0]
     total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
-    listed = ", ".join(f"{culprit.label} ({_signed(culprit.blame)})" for culprit in report.culprits)
+    listed = ", ".join(f"{culprit.label} ({signed(culprit.blame)})" for culprit in report.culprits)
     first = _worst_parts(report)
     tie = f" {_and(first)} tie." if len(first) > 1 else ""
     share = f"{100 * named / total:.0f} % of all negative terms"
@@ -171,7 +171,7 @@ def _critical(report: "FlipReport") -> str:
     found = {kind: alpha for kind, alpha in report.critical_alpha.items() if not math.isnan(alpha)}
     if not report.critical_alpha:
         return ""
-    bare = _signed(report.contrast_without_attention)
+    bare = signed(report.contrast_without_attention)
     start = f"With the last block's attention left out and no MLP the contrast is {bare}"
     if not found:
         return f"{start}, and no weight of that attention, of any kind, changes its sign."

@@ -23,7 +23,7 @@ COMPACT = """<style>
 .st-key-badges button { background: #b4530933; border-radius: 0.7rem; padding: 0 0.6rem; }
 .st-key-headline h4 { padding: 0; }
 [class*="st-key-window-"] { height: clamp(520px, calc(100vh - 10.4rem), 780px) !important; flex: none; gap: 0.3rem; }
-[class*="st-key-window-under-"] { height: clamp(486px, calc(100vh - 12.6rem), 746px) !important; }
+[class*="st-key-window-under-"] { height: clamp(470px, calc(100vh - 13.4rem), 734px) !important; }
 [class*="st-key-window-"].st-key-window-rest { height: auto !important; flex: 1 1 0; min-height: 0; }
 [class*="st-key-window-"] > div:has(> .st-key-window-rest) { flex: 1 1 0; min-height: 0; }
 [class*="st-key-window-"] > div:has([data-testid="stPlotlyChart"]) { flex: 1 1 0; min-height: 0; }

@@ -30,7 +30,7 @@ def plot_path(path: HeadPath) -> go.Figure:
     figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.13)
     for column, side in enumerate(SIDES, start=1):
         figure.add_trace(_side_bars(path, side), 1, column)
-    apply_theme(figure, f"What fed the {describe_component(path.head)}", 400)
+    apply_theme(figure, f"What fed {describe_component(path.head)}", 400)
     figure.update_layout(showlegend=False, bargap=0.2, margin={"t": 62, "l": 60}, clickmode="event+select")
     figure.update_annotations(font={"size": 12})
     figure.update_xaxes(zeroline=True, zerolinecolor="rgba(128,128,128,0.6)", tickformat=".2~g", nticks=5)
@@ -112,6 +112,6 @@ def plot_texts(near: Sequence[NearText], title: str, unit: str, opposite: Sequen
     figure = apply_theme(go.Figure(bars), title, 300)
     figure.update_layout(showlegend=False, bargap=0.25, margin={"t": 34, "b": 34})
     figure.update_xaxes(title={"text": unit, "standoff": 2}, zeroline=True, tickformat=".2~g", rangemode="tozero")
-    figure.update_yaxes(range=[len(values) - 0.4, -0.6], showgrid=False)
+    figure.update_yaxes(range=[len(values) - 0.4, -0.6], showgrid=False, zeroline=False)
     figure.update_yaxes(tickvals=[*range(len(values))], ticktext=[*map(escape, names)], tickfont={"size": 11})
     return figure

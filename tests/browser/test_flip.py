@@ -118,7 +118,7 @@ def test_deeper_looks_choose_parts_and_maps_keeps_what_was_removed_together(flip
     wait_until_idle(flip_page)
     assert "what a4.h0 adds" in {title for _, title in map_values(flip_page)}
     flip_page.get_by_role("button", name="Path").or_(flip_page.get_by_role("radio", name="Path")).click()
-    expect(chart.get_by_text("What fed the head 0 of block 4")).to_be_visible()
+    expect(chart.get_by_text("What fed head 0 of block 4")).to_be_visible()
     wait_until_idle(flip_page)
     bar = chart.locator(".bars .point path").first.bounding_box()
     flip_page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)

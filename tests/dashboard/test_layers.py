@@ -36,6 +36,9 @@ from tests.dashboard.conftest import carried_out, component_data
 SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
 
+FIRST = load_sample("toy-1")
+TURNING = Case(prompts=FIRST.prompts, region=f"object:{next(iter(FIRST.masks))}")
+
 
 def alpha_table(case: Case) -> pd.DataFrame:
     return carried_out(results.alpha_sweep(case))
@@ -158,7 +161,7 @@ def test_critical_alphas_come_from_the_closed_form_and_are_put_in_words() -> Non
     assert words == "turns at alpha 1.23, 2.5 (v-v); never: q-k, k-k"
     assert describe_crossings({"v-v": (1.234,), "q-k": ()}, brief=True) == "turns at alpha 1.23 (v-v)"
     assert describe_crossings({"v-v": ()}) == "turns at no alpha"
-    table, critical = alpha_table(CASE), results.critical_contrasts(CASE)
+    table, critical = alpha_table(TURNING), results.critical_contrasts(TURNING)
     found = [(kind, alpha) for kind, alphas in critical.items() for alpha in alphas]
     assert found and [*critical] == ["qk", "qq", "kk", "vv"]
     for kind, alpha in found:
@@ -220,7 +223,7 @@ def test_the_page_shows_multiples_sweep_and_maps(open_app) -> None:
     assert [cell["title"] for cell in sweep] == ["CLIP", "at the slider", "no residual"]
     assert [cell["title"] for cell in outliers] == ["norms, into block 1"]
     expected = describe_measures(results.layer_measures(CASE), True, results.critical_contrasts(CASE))
-    assert "turns at alpha" in expected and any(plain(expected) in text.value for text in app.markdown)
+    assert "turns at no alpha" in expected and any(plain(expected) in text.value for text in app.markdown)
 
 
 def test_without_a_region_the_sweep_asks_for_one(open_app) -> None:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.decomposition import Component
+from analysis.flip_words import signed
 from analysis.flips import FlipReport
 from analysis.head_paths import SIDES
 from dashboard import events, services, state
@@ -100,7 +101,7 @@ def _heads_figure(
     weights = _report.region.foreground / _report.region.foreground.sum()
     weights = weights - _report.region.background / _report.region.background.sum()
     sums = (found.maps * weights).sum(axis=(1, 2)) if split == "writes" else found.maps.sum(axis=(1, 2)) + found.prefix
-    notes = [f"{value:+.3g}".replace("-", "−") for value in sums]
+    notes = [signed(float(value)) for value in sums]
     title = f"{'What every head writes' if split == 'writes' else 'Where every head brings it from'}: “{{}}”"
     title = title.format(shorten(texts.texts[0]))
     return plot_head_maps(found.components, found.maps, services.image(_case).rgb, title, chosen, notes)
@@ -117,8 +118,8 @@ def _render_path(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
     writes = "the contrast" if path.patch is None else "this patch's cosine"
     st.caption(
         plain(
-            f"In the {describe_component(head)} {asks} look rather at {looks} (score {path.score:+.3g}), and it adds "
-            f"{path.written:+.3g} to {writes}. A bar is what one part adds directly; a click chooses the part."
+            f"In {describe_component(head)} {asks} look rather at {looks} (score {signed(path.score)}), and it adds "
+            f"{signed(path.written)} to {writes}. A bar is what one part adds directly; a click chooses the part."
         )
     )
     figure = plot_path(path)
@@ -154,8 +155,8 @@ def _render_together(case: Case, own: FlipSettings, report: FlipReport, chosen: 
         return
     st.caption(
         plain(
-            f"All at once the contrast changes by {joint.change:+.3g}, to {joint.contrast:+.3g}; one by one the "
-            f"changes add up to {joint.sum_of_changes:+.3g}. The rest, {joint.interaction:+.3g}, is what they do "
+            f"All at once the contrast changes by {signed(joint.change)}, to {signed(joint.contrast)}; one by one the "
+            f"changes add up to {signed(joint.sum_of_changes)}. The rest, {signed(joint.interaction)}, is what they do "
             "through each other and through the norms that all of them share."
         )
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from analysis.channels import ChannelTerms, channel_direction, channel_terms
 from analysis.decomposition import Component
+from analysis.flip_words import signed
 from analysis.flips import FlipReport
 from analysis.text_span import HeadWords, describe_effects, direct_effects, iterate_effects, nearest_texts
 from dashboard import catalogue, services, state
@@ -30,7 +31,7 @@ SCENES, SEED, BATCH = 100, 30_000, 10
 """Made scenes that a component is described over, none of which is among the samples."""
 WORDS_AT_ONCE = 64
 SHOWN = 7
-SAMPLE_TITLES = {"scenes": f"over {SCENES} made scenes", "patches": "over this image's patches"}
+SAMPLE_TITLES = {"scenes": f"{SCENES} made scenes", "patches": "this image"}
 
 
 def render_words(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> None:
@@ -141,11 +142,11 @@ def _render_component(
     name = describe_component(part)
     st.caption(
         plain(
-            f"These {len(found.spanned)} texts hold {100 * found.explained:.0f} % of what varies in what the {name} "
+            f"These {len(found.spanned)} texts hold {100 * found.explained:.0f} % of what varies in what {name} "
             f"writes over {found.samples} {'patches' if found.tokens == 'patches' else 'images'} (TextSpan)."
         )
     )
-    span = plot_texts(found.spanned, f"The {name} in words", "share of the variance")
+    span = plot_texts(found.spanned, f"{name[0].upper()}{name[1:]} in words", "share of the variance")
     render_figure(span, key="flip span", stretch=True)
     mean = plot_texts(found.mean[:5], "What it writes alike everywhere", "cosine with the text")
     render_figure(mean, key="flip mean words", stretch=True)
@@ -175,7 +176,7 @@ def _render_channel(case: Case, own: FlipSettings, report: FlipReport, features:
         )
         for label, other in (("largest", terms.massive), ("worst", worst)):
             st.button(f"{label}: {other}", disabled=other == channel, on_click=_choose, args=(other,))
-    share = f"{terms.terms[channel]:+.3g} of {report.contrast['clip']:+.3g}"
+    share = f"{signed(float(terms.terms[channel]))} of {signed(report.contrast['clip'])}"
     st.caption(
         plain(
             f"Over the patches its magnitude is {terms.ratio[channel]:.3g} times the median channel's; it adds {share} "
