@@ -259,9 +259,12 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
 
 
 def check_size(model: "Model", size: int | tuple[int, int] | None, fit: str) -> None:
-    """Refuses a size that is no multiple of the patch, or an unknown fit, as a wrong command."""
+    """Refuses as a wrong command a size that is no multiple of the patch or takes more memory than there is, and an
+    unknown fit."""
+    from surgery.memory import check_fits
+
     with usage_errors():
-        model.framing((1, 1), size, fit)
+        check_fits(model, model.framing((1, 1), size, fit).input_px)
 
 
 def announce_reduced(image: "LoadedImage") -> None:

@@ -83,7 +83,7 @@ def test_a_visitor_downloads_and_then_types(page: Page, visited: Server, hub: Hu
     assert rows == {"“a blue square”", "“sky”"}
     page.get_by_role("combobox", name="Weights").click()
     page.get_by_role("option", name=re.compile("random")).click()
-    seen(page.get_by_text("the maps show the plumbing, not knowledge"))
+    seen(page.get_by_role("button", name="random weights", exact=True))
     wait_until_idle(page)
     expect(page).to_have_url(re.compile(r"weights=random"))
     expect_no_exception(page)

@@ -252,6 +252,7 @@ def test_variants_of_methods(tmp_path):
         (["--text", "snow", "--method", "clip:alpha=nan"], "Expected alpha to be a finite number"),
         (["--text", "snow", "--size", "100"], "Expected size to be a multiple of the patch"),
         (["--text", "snow", "--size", "0"], "Expected size to be a multiple of the patch"),
+        (["--text", "snow", "--size", "8192"], "8192 x 8192: its 1,048,576 patches take about"),
         (["--text", "snow", "--size", "big"], "Expected --size to be a side in pixels or HEIGHTxWIDTH"),
         (["--text", "snow", "--templates", "imagnet"], "nearest: imagenet"),
         (["--text", "snow", "--model", "ViT-B-17"], "nearest: ViT-B-1"),
