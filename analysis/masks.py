@@ -9,7 +9,7 @@ Segment Anything   see `analysis.segment_anything`
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,14 @@ from surgery import PromptPoints
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
+
+
+class Segmenter(Protocol):
+    """What turns points and a box into masks, such as `analysis.segment_anything.SegmentAnything`."""
+
+    def masks(self, rgb: np.ndarray, points: PromptPoints | None, box: Box | None) -> "MaskCandidates":
+        """Candidates of one object."""
+
 
 WALKER_SIDE_PX = 192
 """Longest side at which the random walker runs; its probabilities are enlarged to the image."""
@@ -112,6 +120,74 @@ def _points_at(
     x, y = (cells % columns + 0.5) * width / columns, (cells // columns + 0.5) * height / rows
     labels = np.repeat(np.array([1, 0]), [len(positive), len(negative)])
     return PromptPoints(np.stack([x, y], axis=1).astype(np.int64), labels)
+
+
+def masks_of_map(
+    rgb: np.ndarray,
+    map_: np.ndarray,
+    threshold: float = 0.8,
+    *,
+    floor: float | None = None,
+    segmenter: Segmenter | None = None,
+    boxes: bool = False,
+) -> list[MaskCandidates]:
+    """From a map to masks: one set of candidates an object that the map shows, the object of the highest cell first.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        map_: (gh, gw) map of one text.
+        threshold, floor: as in `object_points`.
+        segmenter: gets the highest cells of an object and as many of the lowest of the map, see
+            `analysis.segment_anything`; None for the random walker, which gets all cells at or above the threshold, and
+            all that are sure to be off the object.
+        boxes: whether the segmenter gets the box around an object's cells as well.
+
+    Returns:
+        Empty for a map without variation.
+
+    Raises:
+        ValueError: as `object_points`.
+    """
+    size = rgb.shape[:2]
+    if segmenter is None:
+        seeds = {"per_object": None, "background": WALKER_BACKGROUND}
+        return [
+            random_walker_masks(rgb, points) for points in object_points(map_, size, threshold, floor=floor, **seeds)
+        ]
+    found = object_points(map_, size, threshold, floor=floor)
+    return [
+        segmenter.masks(rgb, points, _box_of_cells(points, map_.shape, size) if boxes else None) for points in found
+    ]
+
+
+def complete_points(
+    points: PromptPoints,
+    map_: np.ndarray,
+    image_size: tuple[int, int],
+    threshold: float = 0.8,
+    floor: float | None = None,
+) -> PromptPoints:
+    """Points as they are where they lie on and off the object; else the missing side is taken from a map.
+
+    Args:
+        points: set by hand.
+        map_, image_size, threshold, floor: as in `object_points`.
+    """
+    sides = set(points.labels.tolist())
+    if len(sides) != 1:
+        return points
+    missing = 0 if 1 in sides else 1
+    found = object_points(map_, image_size, threshold, floor=floor, per_object=None, background=WALKER_BACKGROUND)
+    taken = [one.xy[one.labels == missing] for one in found[:1]]
+    count = sum(map(len, taken))
+    return PromptPoints(np.concatenate([points.xy, *taken]), np.concatenate([points.labels, np.full(count, missing)]))
+
+
+def _box_of_cells(points: PromptPoints, grid: tuple[int, int], size: tuple[int, int]) -> Box:
+    """The box around the cells of the positive points."""
+    centres = points.xy[points.labels == 1]
+    half = np.array([size[1] / grid[1], size[0] / grid[0]]) / 2
+    return (*(centres.min(axis=0) - half).tolist(), *(centres.max(axis=0) + half).tolist())
 
 
 def box_of(mask: np.ndarray) -> Box:

@@ -11,14 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from analysis.masks import (
-    WALKER_BACKGROUND,
-    MaskCandidates,
-    mask_iou,
-    object_points,
-    random_walker_masks,
-    write_rle,
-)
+from analysis.masks import MaskCandidates, mask_iou, masks_of_map, write_rle
 from dashboard.cli.console import say
 from data.images import LoadedImage
 from data.samples import SAMPLES, load_sample
@@ -79,23 +72,18 @@ def compute_masks(request: MaskRequest, image: LoadedImage) -> list[FoundMask]:
     pixels = request.model.preprocess([image.to_pil()], size=request.size)
     features = encode_dense(request.model, pixels, request.method)
     maps = feature_surgery(features, request.text, redundant=request.redundant).patches[0].float().cpu().numpy()
-    found = []
-    for index, text in enumerate(request.prompts):
-        walker = request.sam is None
-        groups = object_points(
+    return [
+        FoundMask(text, candidates)
+        for index, text in enumerate(request.prompts)
+        for candidates in masks_of_map(
+            image.rgb,
             maps[..., index],
-            image.size_px,
             request.threshold,
             floor=request.floor,
-            **({"per_object": None, "background": WALKER_BACKGROUND} if walker else {}),
+            segmenter=request.sam,
+            boxes=request.box,
         )
-        for points in groups:
-            cells = points.xy[points.labels == 1]
-            half = np.array(image.size_px[::-1]) / np.array(maps.shape[1::-1]) / 2
-            box = (*(cells.min(0) - half), *(cells.max(0) + half)) if request.box and not walker else None
-            masks = random_walker_masks(image.rgb, points) if walker else request.sam.masks(image.rgb, points, box)
-            found.append(FoundMask(text, masks))
-    return found
+    ]
 
 
 def say_ious(source: "ImageSource", found: Sequence[FoundMask]) -> None:

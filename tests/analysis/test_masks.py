@@ -4,11 +4,21 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from analysis.masks import box_of, coco_rle, from_coco_rle, mask_iou, object_points, random_walker_masks, write_rle
-from analysis.segment_anything import load_segment_anything
+from analysis.masks import (
+    box_of,
+    coco_rle,
+    from_coco_rle,
+    mask_iou,
+    masks_of_map,
+    object_points,
+    random_walker_masks,
+    write_rle,
+)
+from analysis.segment_anything import is_here, is_installed, load_segment_anything
 from surgery import PromptPoints
+from tests.hub import go_online, serve
+from tests.tiny_sam import GENERATIONS, save_tiny_sam
 
 MAP = np.zeros((6, 8))
 MAP[1:3, 1:3], MAP[4, 6], MAP[0, 7] = 0.9, 1.0, -1.0
@@ -68,28 +78,9 @@ def test_run_lengths_and_boxes():
         mask_iou(truth, truth[1:])
 
 
-@pytest.fixture(scope="module")
-def tiny_sam(tmp_path_factory):
-    transformers = pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("sam")
-    vision = transformers.SamVisionConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=64, patch_size=8, output_channels=16,
-        num_pos_feats=8, global_attn_indexes=[0], window_size=4, mlp_dim=16,
-    )  # fmt: skip
-    from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamPromptEncoderConfig
-
-    prompt = SamPromptEncoderConfig(hidden_size=16, image_size=64, patch_size=8, mask_input_channels=4)
-    decoder = SamMaskDecoderConfig(
-        hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16
-    )
-    parts = {"vision_config": vision, "prompt_encoder_config": prompt, "mask_decoder_config": decoder}
-    config = transformers.SamConfig(**{name: part.to_dict() for name, part in parts.items()})
-    torch.manual_seed(0)
-    transformers.SamModel(config).save_pretrained(folder)
-    sizes = {"size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}}
-    masks = {"mask_size": {"longest_edge": 16}, "mask_pad_size": {"height": 16, "width": 16}}
-    transformers.SamProcessor(transformers.SamImageProcessor(**sizes, **masks)).save_pretrained(folder)
-    return folder
+@pytest.fixture(scope="module", params=GENERATIONS)
+def tiny_sam(tmp_path_factory, request):
+    return save_tiny_sam(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def test_segment_anything_takes_points_and_boxes(tiny_sam):
@@ -102,6 +93,36 @@ def test_segment_anything_takes_points_and_boxes(tiny_sam):
         assert (np.diff(found.scores) <= 0).all() and found.source == str(tiny_sam)
     with pytest.raises(ValueError, match="points or a box, but got neither"):
         sam.masks(rgb)
+    objects = masks_of_map(rgb, MAP, segmenter=sam, boxes=True)
+    assert [found.points.labels.sum() for found in objects] == [1, 3] and objects[1].box == (10, 10, 30, 30)
+
+
+def test_from_a_map_to_masks_without_a_model():
+    rgb, truth = _square()
+    map_ = np.zeros((6, 8))
+    map_[2:4, 3:6] = 1
+    (found,) = masks_of_map(rgb, map_)
+    assert mask_iou(found.best, truth) > 0.9 and found.points.labels.sum() == 6
+    assert masks_of_map(rgb, np.ones((6, 8))) == []
+
+
+def test_weights_come_from_the_hub_on_consent(tmp_path, monkeypatch):
+    folder = save_tiny_sam(tmp_path / "saved")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rgb, _ = _square()
+    with serve({"org/sam": files, "org/gated": files}) as hub:
+        go_online(monkeypatch, hub.address, tmp_path / "cache")
+        assert is_installed() and not is_here("org/sam")
+        with pytest.raises(FileNotFoundError, match="allow the download"):
+            load_segment_anything("org/sam")
+        told = []
+        found = load_segment_anything("org/sam", download=True, report=lambda *what: told.append(what)).masks(
+            rgb, box=(10, 10, 40, 40)
+        )
+        assert found.masks.shape == (3, 60, 80) and told and is_here("org/sam")
+        hub.breaks("gated")
+        with pytest.raises(OSError, match="org/gated is gated; ask for access"):
+            load_segment_anything("org/gated", download=True, report=lambda *what: None)
 
 
 def test_a_model_that_is_not_here_and_a_folder_of_something_else(tmp_path):
