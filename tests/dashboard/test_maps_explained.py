@@ -1,12 +1,16 @@
 """Explainers on the Maps page, without a browser."""
 
 import base64
+import io
 
 import numpy as np
 
 from analysis.explainers import EXPLAINERS, explain
 from dashboard.case import Case
+from dashboard.pages.maps.explained import explained_npz
 from dashboard.pages.maps.settings import MapsSettings
+from dashboard.pages.maps.snippet import python_maps
+from dashboard.panels.explained import explained
 from data.samples import load_sample
 from surgery import load_model
 from tests.dashboard.conftest import component_data
@@ -27,6 +31,11 @@ def test_explainers_have_a_grid_of_their_own(open_app) -> None:
     values = expected.patches[0, :, :, 1]
     raw = base64.b64decode(sent["rows"][1]["cells"][0]["values"])
     np.testing.assert_allclose(np.frombuffer(raw, "<f4").reshape(14, 14), values / values.max(), atol=1e-5)
+    run: dict = {}
+    exec(python_maps(CASE, ["clip"], ["legrad"]), run)
+    np.testing.assert_allclose(run["explained"]["legrad"], expected.patches[0], atol=1e-6)
+    arrays = np.load(io.BytesIO(explained_npz(CASE.prompts, [explained(CASE, "legrad")])))
+    np.testing.assert_allclose(arrays["legrad"], expected.patches[0], atol=1e-6)
 
 
 def test_a_visitor_who_wants_none_sees_none(open_app) -> None:

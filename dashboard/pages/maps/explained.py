@@ -1,24 +1,23 @@
 """Explainers on the Maps page: relevance in units of its own, each map over its own largest value."""
 
-from dataclasses import replace
+import io
+from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 
-from analysis import Region
-from analysis.explainers import EXPLAINERS, Explanation, explain, usable_explainers
+from analysis.explainers import EXPLAINERS, Explanation, usable_explainers
 from dashboard import services, state
 from dashboard.case import Case, is_judged
 from dashboard.pages.maps.settings import MapsSettings
-from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
-from dashboard.panels.notes import region_note, take_patch
+from dashboard.panels.explained import UNIT, explained, explained_cell, scale_of
+from dashboard.panels.mapview import MapView, Row, photo_of, render_map_view
+from dashboard.panels.notes import take_patch
+from dashboard.panels.page import File
 from dashboard.regions import outline_path
 
-UNIT = "relevance, share of each map's largest"
-EMPTY = "zero everywhere: nothing speaks for this text"
 
-
-def render_explained(case: Case, own: MapsSettings) -> None:
+def render_explained(case: Case, own: MapsSettings) -> dict[str, File]:
     """The choice of explainers, and a grid of their maps under that of the methods."""
     usable = usable_explainers(services.model(case).tower)
     st.pills(
@@ -36,27 +35,27 @@ def render_explained(case: Case, own: MapsSettings) -> None:
     )
     chosen = [name for name in own.explainers if name in usable]
     if not chosen:
-        return
+        return {}
     with st.spinner("Explaining …", show_time=True):
         found = [explained(case, name) for name in chosen]
     render_map_view(
         build_explained(case, found), key="explained", on_event=lambda e: take_patch(e, services.grid(case))
     )
+    return explained_files(case.prompts, found)
 
 
-def explained(case: Case, name: str) -> Explanation:
-    """Relevance of the case's prompts by one explainer."""
-    interpolation = EXPLAINERS[name].position_interpolation
-    return _explained(services.trace_key(case, interpolation), services.text_key(case), name, case)
+def explained_files(prompts: Sequence[str], found: Sequence[Explanation]) -> dict[str, File]:
+    """What can be taken away: every relevance in its own unit."""
+    return {"NPZ, explainers": File("explainers.npz", lambda: explained_npz(prompts, found))}
 
 
-@services.cached(max_entries=64)
-def _explained(key: services.TraceKey, texts: services.TextKey, name: str, _case: Case) -> Explanation:
-    loaded, picture, text = services.model(_case), services.original(_case), services.text(_case)
-    with services.turn(_case):
-        pixels = loaded.preprocess([picture.to_pil()], key.size, fit=key.fit)
-        found = explain(loaded, pixels, text, name)
-    return replace(found, patches=found.patches.astype(np.float32))
+def explained_npz(prompts: Sequence[str], found: Sequence[Explanation]) -> bytes:
+    """Per explainer `<name>` (gh, gw, t) and `<name>_unit`; the prompts."""
+    arrays = {one.explainer: one.patches[0] for one in found}
+    arrays |= {f"{one.explainer}_unit": np.array(one.unit) for one in found}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, prompts=np.array(prompts), **arrays)
+    return stream.getvalue()
 
 
 def build_explained(case: Case, found: list[Explanation]) -> MapView:
@@ -65,24 +64,14 @@ def build_explained(case: Case, found: list[Explanation]) -> MapView:
     rows = []
     for index, prompt in enumerate(case.prompts):
         judged_by = region if is_judged(case, prompt) else None
-        cells = [_cell(one, index, judged_by) for one in found]
+        cells = [explained_cell(one, index, judged_by) for one in found]
         rows.append(Row(f"“{prompt}”", tuple(cells)))
     return MapView(
         photo=photo_of(picture),
         rows=tuple(rows),
         limit=1.0,
         unit=UNIT,
-        scale="signed" if any(one.signed for one in found) else "positive",
+        scale=scale_of(found),
         outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
         patch=case.patch,
     )
-
-
-def _cell(found: Explanation, prompt: int, region: Region | None) -> Cell:
-    explainer = EXPLAINERS[found.explainer]
-    values = found.patches[0, :, :, prompt]
-    if found.empty[0, prompt]:
-        return Cell(explainer.title, error=EMPTY)
-    largest = float(np.abs(values).max())
-    hint = f"{explainer.unit}, largest {largest:.3g}"
-    return Cell(explainer.title, values / largest, note=region_note(values, region), hint=hint)

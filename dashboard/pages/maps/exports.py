@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import Region, contrast, flip_auc
+from analysis.explainers import usable_explainers
 from dashboard import services
 from dashboard.case import Case, describe_image, describe_method, describe_model, method_title
 from dashboard.figures import plot_maps
@@ -26,7 +27,7 @@ def maps_exports(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region
         return Exports()
     photo = services.image(case).rgb
     return Exports(
-        python=python_maps(case, [*maps]),
+        python=python_maps(case, [*maps], shown_explainers(case, own)),
         files={
             "PNG": File("maps.png", lambda: maps_png(case, own, maps, photo)),
             "HTML, interactive": File("maps.html", lambda: maps_html(case, maps, photo)),
@@ -35,6 +36,12 @@ def maps_exports(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region
             "JSON, settings and measures": File("maps.json", lambda: maps_json(case, own, maps, region)),
         },
     )
+
+
+def shown_explainers(case: Case, own: MapsSettings) -> list[str]:
+    """The chosen explainers that have a meaning for the model."""
+    usable = usable_explainers(services.model(case).tower)
+    return [name for name in own.explainers if name in usable]
 
 
 def maps_table(case: Case, maps: Mapping[str, Maps]) -> pd.DataFrame:

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 from dashboard.case import Case, is_judged
+from dashboard.panels.explained import python_explained
 from dashboard.removals import removed_parts, title_without
 from dashboard.snippets import Script, import_methods, join, python_case, python_empty, python_methods
 
 
-def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
+def python_maps(case: Case, methods: Sequence[str] | None = None, explainers: Sequence[str] = ()) -> str:
     """The maps of the Maps page, `maps[method]` is (gh, gw, t), and what stands under them.
 
     Args:
         case: any case.
         methods: those that have a meaning for the model; None for all of the case.
+        explainers: those that are shown under the maps, `explained[name]`.
     """
     names = case.methods if methods is None else [name for name in methods if name in case.methods]
     imports = [*import_methods(names), "from surgery import encode_dense"]
@@ -30,8 +32,9 @@ def python_maps(case: Case, methods: Sequence[str] | None = None) -> str:
     if case.removed:
         without = _python_without(case)
         imports, body = [*imports, *without.imports], [*body, *without.body]
-    notes = _python_notes(case)
-    return join(python_case(case, "text", "pixels", "region"), [*imports, *notes.imports], [*body, *notes.body])
+    notes, more = _python_notes(case), python_explained([*explainers])
+    lines = [*body, *notes.body, *more.body]
+    return join(python_case(case, "text", "pixels", "region"), [*imports, *notes.imports, *more.imports], lines)
 
 
 def _python_without(case: Case) -> Script:
