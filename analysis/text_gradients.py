@@ -3,10 +3,10 @@
     relevance_i = sum_c (e_i - e'_i)_c * integral_0^1 d f(e' + s (e - e')) / d e_ic  ds
 
 e are the token embeddings of the caption, e' those of the baseline; start and end token stay, and so do positions. What
-stands in place of a word is a choice that the relevances depend on: "padding" is the token of id 0, which to CLIP's
-tokenizer is the letter "!", so that baseline is the sentence "!!!!" and not nothing; "mean" is the mean of all token
-embeddings, which is no word. f is the cosine with the image, or its contrast over a region. The
-relevances add up to f(e) - f(e'), but for an error of the numerical integral that is reported as the gap.
+stands in place of the words is a choice that the relevances depend on: "padding" (the sentence "!!!!"), "empty" (the
+words are absent; then e is their presence) or "mean", see `analysis.text_paths`. f is the cosine with the image, or its
+contrast over a region. The relevances add up to f(e) - f(e'), but for an error of the numerical integral that is
+reported as the gap.
 
 Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", arXiv 1703.01365, equation 1; captum's
 implementation. The gradient is taken at the embeddings themselves, so no hook is set and the model is left as it is.
@@ -22,17 +22,13 @@ from torch import Tensor
 
 from analysis.redundancy import mean_contrast
 from analysis.regions import Region
+from analysis.text_paths import BASELINES, TokenPath, token_path
 from analysis.text_tokens import Caption, read_caption, token_tower
 from surgery.dense import DenseFeatures
 from surgery.methods import Method
 from surgery.models import Model
-from surgery.text_tower import TextTower
-from surgery.words import tokenize, warn_if_cut
+from surgery.words import warn_if_cut
 
-PADDING_ID = 0
-"""What CLIP's tokenizer fills a short text up with; as a letter it is "!"."""
-BASELINES = ("padding", "mean")
-"""What can stand in place of every word."""
 STEPS_A_BATCH = 8
 
 
@@ -97,7 +93,7 @@ def integrated_gradients(
     Warns:
         PromptCutWarning: the caption has more tokens than the model reads; what is cut off has no token.
     """
-    tower = token_tower(model)
+    token_tower(model)
     if steps < 2:
         raise ValueError(f"Expected steps to be at least 2, but got {steps!r}")
     if baseline not in BASELINES:
@@ -107,8 +103,8 @@ def integrated_gradients(
     warn_if_cut(model, [caption], "none")
     read = read_caption(model, caption)
     direction = _direction(features, region, image)
-    whole, start = _embeddings(model, tower, read, baseline)
-    relevance, value, start_value = _integrate(tower, direction, whole, start, steps, on_step)
+    path = token_path(model, read, baseline)
+    relevance, value, start_value = _integrate(path, direction, steps, on_step)
     tokens = relevance.float().cpu().numpy()
     return TokenGradients(
         caption=read,
@@ -130,49 +126,27 @@ def _direction(features: DenseFeatures, region: Region | None, image: int) -> Te
         vector = F.normalize(features.cls[image], dim=-1)
     else:
         vector = mean_contrast(F.normalize(features.patches[image : image + 1], dim=-1), region)[0]
+    vector = vector.to(torch.promote_types(vector.dtype, torch.float32))
     return vector.clone()  # an ordinary tensor: those of inference mode are closed to autograd
 
 
-def _embeddings(model: Model, tower: TextTower, caption: Caption, baseline: str) -> tuple[Tensor, Tensor]:
-    """Embeddings of the caption and of its baseline, each (1, k, w), in at least float32."""
-    ids = tokenize(model, [caption.text])[:, : len(caption.tokens)].to(model.device)  # (1, k)
-    padded = ids.clone()
-    padded[:, 1:-1] = PADDING_ID
-    with torch.no_grad():
-        whole, start = (tower.embed(z) for z in (ids, padded))
-        if baseline == "mean":
-            table = tower.token_embedding.weight
-            start[:, 1:-1] += (table.mean(dim=0) - table[PADDING_ID]).to(start)
-    dtype = torch.promote_types(whole.dtype, torch.float32)
-    return whole.to(dtype), start.to(dtype)
-
-
 def _integrate(
-    tower: TextTower, direction: Tensor, whole: Tensor, padded: Tensor, steps: int, on_step: Callable[[int], None]
+    path: TokenPath, direction: Tensor, steps: int, on_step: Callable[[int], None]
 ) -> tuple[Tensor, float, float]:
     """Relevance (k,) of the tokens, and f at both ends of the path."""
     from captum.attr import IntegratedGradients  # imported here: it loads matplotlib, which takes a second
 
-    dtype = tower.transformer.get_cast_dtype()
-
-    def f(embeddings: Tensor) -> Tensor:
-        features = tower.project(
-            tower.encode(embeddings.to(dtype))[:, -1]
-        )  # (n, k, w) -> (n, d): the end token is last
-        return F.normalize(features.to(direction), dim=-1) @ direction
-
     done = 0
 
-    def counted(embeddings: Tensor) -> Tensor:
+    def counted(points: Tensor) -> Tensor:
         nonlocal done
         on_step(done)
-        done += len(embeddings)
-        return f(embeddings)
+        done += len(points)
+        return path.unit_features(points) @ direction
 
     with torch.enable_grad():
         relevance = IntegratedGradients(counted).attribute(
-            whole, padded, n_steps=steps, internal_batch_size=min(steps, STEPS_A_BATCH)
+            path.whole, path.start, n_steps=steps, internal_batch_size=min(steps, STEPS_A_BATCH)
         )
-    with torch.no_grad():
-        value, baseline = f(torch.cat([whole, padded])).tolist()
-    return relevance.detach()[0].sum(dim=-1), value, baseline
+    start, whole = (path.ends() @ direction).tolist()
+    return relevance.detach()[0].sum(dim=-1), whole, start

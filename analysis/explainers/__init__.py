@@ -1,6 +1,6 @@
 """Explanations beside the surgeries: gradient and relevance maps of a pair of image and text, each from its paper."""
 
-from analysis.explainers.captions import CAPTION_EXPLAINERS, CaptionExplainer, explain_caption
+from analysis.explainers.captions import CAPTION_EXPLAINERS, CaptionExplainer, caption_relevance, explain_caption
 from analysis.explainers.explanation import CaptionExplanation, Explanation
 from analysis.explainers.images import EXPLAINERS, Explainer, check_explainer, explain, usable_explainers
 
@@ -11,6 +11,7 @@ __all__ = [
     "CaptionExplanation",
     "Explainer",
     "Explanation",
+    "caption_relevance",
     "check_explainer",
     "explain",
     "explain_caption",

@@ -1,7 +1,7 @@
 """Explainers of a caption: how much each of its tokens has to do with an image."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -11,7 +11,7 @@ from analysis.explainers.chefer import read_row, walk_back
 from analysis.explainers.exclip import pairs_of
 from analysis.explainers.explanation import LOGIT_SCALE, CaptionExplanation, image_features, start_pass
 from analysis.explainers.grad_eclip import block_reads, contributions
-from analysis.text_tokens import read_caption, token_tower
+from analysis.text_tokens import Caption, read_caption, token_tower
 from surgery.graph import Blocks, cosines, gradients_of_each, text_blocks, text_reading
 from surgery.models import Model
 from surgery.text_tower import TextTower
@@ -83,6 +83,10 @@ CAPTION_EXPLAINERS: dict[str, CaptionExplainer] = {
 }
 
 
+VECTORS_A_PART = 32
+"""Image vectors of one batched backward pass through the text tower."""
+
+
 @torch.inference_mode(False)
 def explain_caption(
     model: Model, pixels: Tensor, caption: str, name: str, *, position_interpolation: str = "bicubic"
@@ -103,23 +107,18 @@ def explain_caption(
     Warns:
         PromptCutWarning: the caption has more tokens than the model reads.
     """
-    if name not in CAPTION_EXPLAINERS:
-        raise ValueError(f"Expected explainer to be one of {', '.join(CAPTION_EXPLAINERS)}, but got {name!r}")
-    explainer, read, exact = CAPTION_EXPLAINERS[name], read_caption(model, caption), model.in_float32
-    if not read.words:
-        raise ValueError(f"Expected caption to hold at least one word, but got {caption!r}")
-    warn_if_cut(model, [caption], "none")
-    tower = token_tower(exact)
-    ids = tokenize(exact, [caption]).to(exact.device)  # (1, context length)
-    end = len(read.tokens) - 1
+    explainer, read = _checked(name), _read(model, caption)
+    tower, ids, end = _ids(model, read)
     with torch.enable_grad():
+        run = start_pass(model, pixels, None, position_interpolation)
         if explainer.compute is None:
-            image_pass = start_pass(model, pixels, None, position_interpolation)
-            pairs = pairs_of(image_pass, tower, ids, end)
+            pairs = pairs_of(run, tower, ids, end)
             tokens = pairs.sum(dim=(-2, -1))
         else:
-            images = image_features(start_pass(model, pixels, None, position_interpolation))
-            pairs, tokens = None, _shares(explainer.compute(start_caption(tower, ids, end, images)))
+            pairs, tokens = (
+                None,
+                shares_of_words(explainer.compute(start_caption(tower, ids, end, image_features(run)))),
+            )
     return CaptionExplanation(
         caption=read,
         tokens=tokens.detach().cpu().numpy(),
@@ -132,6 +131,56 @@ def explain_caption(
     )
 
 
+@torch.inference_mode(False)
+def caption_relevance(
+    model: Model, caption: str, vectors: Tensor, name: str, on_step: Callable[[int], None] = lambda done: None
+) -> Tensor:
+    """Relevance (n, k) of a caption's tokens to image vectors, such as its patches, before it is brought to shares.
+
+    Args:
+        model: as in `explain_caption`.
+        caption: one text, without a template.
+        vectors: (n, d), of unit norm, or of less or the opposite sign for a term of a sum or difference of texts.
+        name: one of `CAPTION_EXPLAINERS`, but for "exclip", which needs an image.
+        on_step: called before every few vectors with the number done so far; what it raises ends the computation.
+
+    Raises:
+        ValueError: as `explain_caption`.
+    """
+    explainer, read = _checked(name), _read(model, caption)
+    if explainer.compute is None:
+        raise ValueError(f"Expected explainer to explain a vector, but got {name!r}, which needs an image")
+    tower, ids, end = _ids(model, read)
+    vectors = vectors.detach().clone().to(tower.positional_embedding)
+    rows = []
+    with torch.enable_grad():
+        run = start_caption(tower, ids, end, vectors)
+        for index, part in enumerate(vectors.split(VECTORS_A_PART)):
+            on_step(index * VECTORS_A_PART)
+            rows.append(explainer.compute(replace(run, images=part)).detach())
+    return torch.cat(rows)
+
+
+def _checked(name: str) -> CaptionExplainer:
+    if name not in CAPTION_EXPLAINERS:
+        raise ValueError(f"Expected explainer to be one of {', '.join(CAPTION_EXPLAINERS)}, but got {name!r}")
+    return CAPTION_EXPLAINERS[name]
+
+
+def _read(model: Model, caption: str) -> Caption:
+    read = read_caption(model, caption)
+    if not read.words:
+        raise ValueError(f"Expected caption to hold at least one word, but got {caption!r}")
+    warn_if_cut(model, [caption], "none")
+    return read
+
+
+def _ids(model: Model, caption: Caption) -> tuple[TextTower, Tensor, int]:
+    """The text tower in at least float32, the caption's ids (1, context length), and where its end token is."""
+    exact = model.in_float32
+    return token_tower(exact), tokenize(exact, [caption.text]).to(exact.device), len(caption.tokens) - 1
+
+
 def start_caption(tower: TextTower, ids: Tensor, end: int, images: Tensor) -> CaptionPass:
     """Runs the text blocks once without a graph."""
     with torch.no_grad():
@@ -140,7 +189,7 @@ def start_caption(tower: TextTower, ids: Tensor, end: int, images: Tensor) -> Ca
     return CaptionPass(tower, blocks, streams, end, images)
 
 
-def _shares(row: Tensor) -> Tensor:
+def shares_of_words(row: Tensor) -> Tensor:
     """Relevance (b, end + 1) -> shares of the words, 0 at start and end; all 0 where the sum is 0."""
     shares = row.clone()
     shares[:, [0, -1]] = 0

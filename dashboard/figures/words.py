@@ -1,4 +1,4 @@
-"""Figures of a caption: bars per word, and patches against words.
+"""Figures of a caption: patches against words, and who writes the cosine with it.
 
 A unit is the start token, a word or the end token. Names of units are a visitor's words and are escaped here.
 """
@@ -7,77 +7,38 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dashboard.figures.theme import DIVERGING, NEGATIVE, NEUTRAL, POSITIVE, apply_theme, escape, shared_limit
 
-BARS_CURVE, MATRIX_CURVE = 0, 0
-"""Trace whose point i is unit i of `plot_word_bars`; trace whose point i is patch `order[i]` of `plot_word_matrix`."""
+MATRIX_CURVE = 0
+"""Trace whose point i is patch `order[i]` of `plot_word_matrix`."""
 
-DIMMED = 0.5
-BAR_PX = 24
 ROW_PX = 22
-LEFT_OUT_COLOUR, GRADIENTS_COLOUR = "#CC79A7", "#009E73"
 
 
-def plot_word_bars(
-    units: Sequence[str],
-    answers: np.ndarray,
-    title: str,
-    left_out: np.ndarray,
-    gradients: np.ndarray | None = None,
-    chosen: int | None = None,
-) -> go.Figure:
-    """Relevance per unit as bars; beside it, what two other ways say about the whole image.
+def plot_word_blame(labels: Sequence[str], terms: np.ndarray, title: str, height: int = 260) -> go.Figure:
+    """Who writes the cosine with a text: a bar a component, in the order in which the network runs them.
 
     Args:
-        units: u names.
-        answers: (u,) signed; NaN leaves a bar out.
-        title: what `answers` are.
-        left_out: (u,) what the cosine with the image loses with each word.
-        gradients: (u,) integrated gradients of the same cosine; None leaves them out.
-        chosen: the marked unit.
+        labels: k names of components.
+        terms: (k,) signed; they add up to the cosine, or the contrast.
+        title: of what patch or region.
+        height: in pixels.
     """
-    second = f"whole image: {_coloured('left out', LEFT_OUT_COLOUR)}"
-    second += "" if gradients is None else f", {_coloured('gradients', GRADIENTS_COLOUR)}"
-    titles = [text.replace(": ", ":<br>", 1) for text in (escape(title), second)]
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.08, subplot_titles=titles)
-    rows = np.arange(len(units))
-    opacity = [1.0 if chosen in (None, row) else DIMMED for row in rows]
-    colours = [POSITIVE if value > 0 else NEGATIVE for value in np.nan_to_num(answers)]
-    figure.add_trace(_bars(rows, answers, units, "relevance", {"color": colours, "opacity": opacity}), row=1, col=1)
-    for name, values, colour in (
-        ("left out", left_out, LEFT_OUT_COLOUR),
-        ("integrated gradients", gradients, GRADIENTS_COLOUR),
-    ):
-        if values is not None:
-            figure.add_trace(_bars(rows, values, units, name, {"color": colour, "opacity": opacity}), row=1, col=2)
-    apply_theme(figure, height=100 + BAR_PX * len(units))
-    figure.update_annotations(font_size=12)
-    figure.update_layout(showlegend=False, bargap=0.3, hovermode="closest", clickmode="event+select")
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 46, "b": 40})
-    figure.update_xaxes(zeroline=True, zerolinecolor=NEUTRAL, tickformat=".2~g", nticks=4, title="cosine")
-    labels = [f"<b>{escape(unit)}</b>" if row == chosen else escape(unit) for row, unit in enumerate(units)]
-    figure.update_yaxes(tickvals=rows, ticktext=labels, range=[len(units) - 0.5, -0.5])
-    figure.update_yaxes(showgrid=False, zeroline=False)
-    return figure
-
-
-def _coloured(text: str, colour: str) -> str:
-    return f'<b style="color:{colour}">{text}</b>'
-
-
-def _bars(rows: np.ndarray, values: np.ndarray, units: Sequence[str], name: str, marker: dict) -> go.Bar:
-    return go.Bar(
-        y=rows,
-        x=[None if not np.isfinite(value) else float(value) for value in values],
-        orientation="h",
-        marker=marker,
-        name=name,
-        text=[escape(unit) for unit in units],
-        textposition="none",
-        hovertemplate=f"%{{text}}: %{{x:+.3f}}<extra>{name}</extra>",
+    colours = [POSITIVE if value > 0 else NEGATIVE for value in terms]
+    hover = "%{x}: %{y:+.3g}<extra></extra>"
+    figure = go.Figure(go.Bar(x=list(labels), y=terms, marker={"color": colours}, hovertemplate=hover))
+    apply_theme(figure, f"{escape(title)}: {terms.sum():+.3f}".replace("-", "−"), height)
+    figure.update_layout(showlegend=False, bargap=0.25, margin={"l": 8, "r": 8, "b": 40})
+    figure.update_xaxes(
+        type="category",
+        tickmode="linear",
+        tickfont={"size": 10},
+        tickangle=-60,
+        title="component (a: attention, m: MLP)",
     )
+    figure.update_yaxes(title="cosine", zeroline=True, zerolinecolor=NEUTRAL, tickformat=".2~g")
+    return figure
 
 
 def patch_order(foreground: np.ndarray | None, patches: int) -> np.ndarray:

@@ -12,7 +12,6 @@ happen in the browser.
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ import streamlit as st
 from dashboard.case import Patch
 from dashboard.figures.maps import encode_photo
 from dashboard.figures.theme import NEGATIVE_RGB, POSITIVE_RGB, REGION_COLOUR
-from dashboard.panels import shown
 from dashboard.services import cached
-from dashboard.view_picture import draw_view
 from data.images import LoadedImage
 from surgery import PromptPoints
 
@@ -112,7 +109,6 @@ class MapView:
         bars_title: above the bars.
         draw: whether a region can be drawn on the first map, see `dashboard.events.picked_drawing`.
         wide: whether maps grow to fill the width.
-        link: views with the same word mark the same place while the pointer moves over one of them; "" for none.
     """
 
     photo: Photo
@@ -129,7 +125,6 @@ class MapView:
     bars_title: str = ""
     draw: bool = False
     wide: bool = False
-    link: str = ""
 
 
 @cached(max_entries=32)
@@ -168,7 +163,6 @@ def payload(view: MapView) -> dict[str, Any]:
         "aside": _aside(view),
         "draw": view.draw,
         "wide": view.wide,
-        "link": view.link,
         "colours": {
             "positive": ",".join(map(str, POSITIVE_RGB)),
             "negative": ",".join(map(str, NEGATIVE_RGB)),
@@ -215,7 +209,9 @@ _component = st.components.v2.component(
     "clip_theatre_map_view",
     html='<div class="view"></div>',
     css=(FOLDER / "mapview.css").read_text(encoding="utf-8"),
-    js=script(FOLDER / "dom.js", FOLDER / "histogram.js", FOLDER / "pen.js", FOLDER / "mapview.js"),
+    js=script(
+        FOLDER / "dom.js", FOLDER / "patches.js", FOLDER / "histogram.js", FOLDER / "pen.js", FOLDER / "mapview.js"
+    ),
 )
 
 
@@ -233,6 +229,4 @@ def render_map_view(view: MapView, key: str, on_event: Callable[[Mapping[str, An
         if event is not None:
             on_event(event)
 
-    titles = dict.fromkeys(cell.title for row in view.rows for cell in row.cells)
-    shown.show(key, f"Maps: {', '.join(titles)}", partial(draw_view, view))
     _component(key=key, data=payload(view), on_event_change=happened)

@@ -85,8 +85,8 @@ def test_the_mean_embedding_is_another_baseline_and_completes_as_well(toy: Model
     padding = integrated_gradients(toy, features, CAPTION, steps=40)
     assert abs(mean.gap) < 1e-6 and mean.value == pytest.approx(padding.value, abs=1e-6)
     assert abs(mean.baseline - padding.baseline) > 1e-4
-    with pytest.raises(ValueError, match="Expected baseline to be one of padding, mean, but got 'empty'"):
-        integrated_gradients(toy, features, CAPTION, baseline="empty")
+    with pytest.raises(ValueError, match="Expected baseline to be one of padding, empty, mean, but got 'zero'"):
+        integrated_gradients(toy, features, CAPTION, baseline="zero")
 
 
 def test_the_baseline_itself_and_the_empty_caption_have_no_relevance(toy: Model, features: DenseFeatures) -> None:

@@ -69,15 +69,6 @@ def test_maps_in_several_lines_have_their_titles(narrow_page: Page, server: Serv
     assert view.evaluate_all(titles) is False
 
 
-def test_titles_of_word_bars_do_not_meet(narrow_page: Page, server: Server) -> None:
-    open_page(narrow_page, server.url, "words", **VIEW)
-    expect_nothing_cut(narrow_page)
-    left, right = narrow_page.locator(".st-key-word-bars .annotation-text").evaluate_all(
-        "titles => titles.map((title) => [title.getBoundingClientRect().left, title.getBoundingClientRect().right])"
-    )
-    assert left[1] < right[0]
-
-
 def test_points_and_their_photograph_stay_side_by_side(narrow_page: Page, server: Server) -> None:
     open_page(narrow_page, server.url, "space", **VIEW)
     expect_nothing_cut(narrow_page)

@@ -14,21 +14,22 @@ from streamlit.testing.v1 import AppTest
 from analysis import contrast, flip_auc
 from analysis.decomposition import Component
 from dashboard import services, snippets, state
-from dashboard.case import UPLOAD, Case, is_judged, pin_of
+from dashboard.case import UPLOAD, Case, is_judged
 from dashboard.pages.affinity import results as affinity_results
 from dashboard.pages.affinity.exports import python_affinity
 from dashboard.pages.affinity.settings import AffinitySettings
-from dashboard.pages.compare.exports import python_compare
-from dashboard.pages.compare.results import side_of
 from dashboard.pages.flip import results as flip_results
 from dashboard.pages.flip.exports import python_flip
 from dashboard.pages.layers.exports import python_layers
+from dashboard.pages.maps.mask_snippet import python_masks
+from dashboard.pages.maps.settings import MapsSettings
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.pages.redundancy.exports import python_redundancy
 from dashboard.pages.space.exports import python_space
 from dashboard.pages.space.results import layout, projection_of
 from dashboard.pages.space.settings import SpaceSettings
 from dashboard.pages.words.exports import python_words
+from dashboard.pages.words.settings import WordsSettings
 from dashboard.snippets import merge_imports, python_case
 from data.images import LoadedImage
 from data.samples import load_sample
@@ -57,11 +58,6 @@ def python_space_of(case: Case, own: SpaceSettings) -> str:
     return python_space(case, own, layout(case, own, carried_out(projection_of(case, own))))
 
 
-def python_compare_of(*cases: Case) -> str:
-    pins = [pin_of(case, 0, case.methods[0]) for case in cases]
-    return python_compare([side_of(letter, "", pin) for letter, pin in zip("AB", pins, strict=True)])
-
-
 def python_affinity_of(case: Case) -> str:
     return python_affinity(case, affinity_results.affinity(case, AffinitySettings().kinds), (7, 5))
 
@@ -82,12 +78,13 @@ PAGES: dict[str, Callable[[], str]] = {
     "redundancy, custom": lambda: python_redundancy(replace(CHOSEN, method_a="custom")),
     "redundancy, two labels": lambda: python_redundancy(replace(CHOSEN, prompts=("grass", "sand"))),
     "redundancy, one label": lambda: python_redundancy(BOX),
-    "words": lambda: python_words(BOX, "left_out", "a red flower on grass", gradients=True),
-    "words, a patch": lambda: python_words(CHOSEN, "left_out", SCENE.caption, gradients=False),
-    "words, tokens": lambda: python_words(BOX, "tokens", SCENE.caption, gradients=False),
-    "words, tokens of a patch": lambda: python_words(CHOSEN, "cosine", SCENE.caption, gradients=False),
-    "compare": lambda: python_compare_of(BOX, replace(BOX, methods=("custom",), feature_surgery=True)),
-    "compare, no region": lambda: python_compare_of(MAPS["surgery"], MAPS["random weights"]),
+    "words": lambda: python_words(
+        replace(BOX, caption="a red flower -- grass"), WordsSettings(), ["left_out", "chefer"]
+    ),
+    "words, a patch": lambda: python_words(CHOSEN, WordsSettings(baseline="empty"), ["gradients", "exclip"]),
+    "maps, explainers": lambda: python_maps(BOX, ["clip"], ["legrad"]),
+    "masks": lambda: python_masks(BOX, MapsSettings(), BOX.prompts[0]),
+    "masks, points": lambda: python_masks(BOX, MapsSettings(mask_points=((9, 9, 1), (90, 9, 0))), BOX.prompts[0]),
     "space": lambda: python_space_of(CHOSEN, SpaceSettings()),
     "space, methods": lambda: python_space_of(BOX, SpaceSettings("method", ("custom", "gem"))),
     "space, all blocks": lambda: python_space_of(BOX, SpaceSettings("all_blocks")),

@@ -1,147 +1,137 @@
-"""The Words page without a browser: values, figures, exports, snippet."""
+"""The Words page without a browser: measures, what is sent, exports, snippet, what it says where it cannot."""
 
+import base64
 import io
 import json
-import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import leave_one_word_out
+from analysis.word_measures import word_relevance
+from analysis.word_targets import read_target
 from dashboard import services
 from dashboard.case import Case
-from dashboard.figures.words import MATRIX_CURVE, patch_order, plot_word_bars, plot_word_matrix
-from dashboard.pages.words import results as words_results
-from dashboard.pages.words.body import gradients_note
+from dashboard.figures.words import MATRIX_CURVE, patch_order, plot_word_blame, plot_word_matrix
+from dashboard.pages.words.board import board_payload, pairs_payload
+from dashboard.pages.words.body import headline, map_cells, notes
 from dashboard.pages.words.exports import python_words, words_json, words_npz, words_png, words_table
-from dashboard.pages.words.line import shade_limit, words_payload
-from dashboard.pages.words.results import chosen_unit, gradients_of, unit_answers, word_values
+from dashboard.pages.words.results import Board, agreement_of, blame_of, blame_terms, board, caption_of, chosen_unit
 from dashboard.pages.words.settings import WordsSettings
 from data.samples import load_sample
-from surgery import METHODS, dense_features, load_model
-from tests.dashboard.conftest import carried_out, component_data, error_texts
+from surgery import METHODS, encode_dense, load_model
+from tests.dashboard.conftest import component_data, error_texts
 
 SCENE = load_sample("toy-2")
 CASE = Case(image="toy-2", prompts=SCENE.prompts, region=f"object:{next(iter(SCENE.masks))}")
+OWN = WordsSettings()
 
 
-def test_leaving_out_is_that_of_the_library_and_skips_start_and_end() -> None:
-    values = word_values(CASE, "left_out")
+@pytest.fixture(scope="module")
+def shown() -> Board:
+    return board(CASE, OWN)
+
+
+def test_every_measure_is_that_of_the_library(shown: Board) -> None:
+    assert tuple(shown.found) == OWN.measures and not shown.missing
     model = load_model("toy")
-    trace = model.trace(model.preprocess([SCENE.image.to_pil()]))
-    expected = leave_one_word_out(model, dense_features(trace, METHODS["clip_surgery"]), SCENE.caption)
-    np.testing.assert_allclose(values.image[1:-1], expected.cls_drop[0], atol=1e-5)
-    np.testing.assert_allclose(values.patches[..., 1:-1], expected.patch_drop[0], atol=1e-5)
-    assert np.isnan(values.image[[0, -1]]).all() and np.isnan(values.patches[..., [0, -1]]).all()
+    features = encode_dense(model, model.preprocess([SCENE.image.to_pil()]), METHODS["clip_surgery"])
+    expected = word_relevance(model, features, read_target(model, SCENE.caption), "left_out")
+    np.testing.assert_allclose(shown.found["left_out"].patches, expected.patches, atol=1e-5)
+    assert all(found.patches is not None for found in shown.found.values())
 
 
-def test_tokens_after_surgery_sum_to_zero_start_and_end_included() -> None:
-    values = word_values(CASE, "tokens")
-    assert values.units[0] == "[start]" and values.units[-1] == "[end]"
-    assert all(len(word.tokens) == 1 for word in values.caption.words)
-    np.testing.assert_allclose(values.patches.sum(axis=-1), 0, atol=1e-4)
+def test_typed_prompts_make_the_caption_of_a_scene() -> None:
+    assert caption_of(CASE) == SCENE.caption
+    assert caption_of(Case(image="toy-2", prompts=("a cat", "snow"))) == "a cat and snow"
+    assert caption_of(Case(image="toy-2", prompts=("a cat", "a cat -- snow"))) == "a cat -- snow"
+    assert caption_of(Case(image="toy-2", prompts=("a cat",), caption="a dog")) == "a dog"
 
 
-def test_the_shown_word_is_the_chosen_one_else_the_most_relevant() -> None:
-    values = word_values(CASE, "left_out")
-    assert chosen_unit(CASE, values) == int(np.nanargmax(values.image))
-    assert chosen_unit(Case(word=2), values) == 2
-    assert chosen_unit(Case(word=0, patch=(3, 4)), values) == int(np.nanargmax(values.patches[3, 4]))
-    assert chosen_unit(Case(word=999), values) == chosen_unit(CASE, values)
+def test_the_shown_word_is_the_chosen_one_else_the_most_relevant(shown: Board) -> None:
+    left_out = shown.found["left_out"]
+    assert chosen_unit(CASE, shown) == int(np.nanargmax(left_out.image))
+    assert chosen_unit(Case(word=2), shown) == 2
+    assert chosen_unit(Case(patch=(3, 4)), shown) == int(np.nanargmax(left_out.patches[3, 4]))
+    assert chosen_unit(Case(word=999), shown) == chosen_unit(CASE, shown)
 
 
-@pytest.mark.filterwarnings("ignore::surgery.words.PromptCutWarning")
-def test_the_line_marks_what_has_no_value_and_what_was_cut() -> None:
-    case = Case(image="toy-2", caption=" ".join(["a red circle on grass"] * 8))
-    values = word_values(case, "left_out")
-    sent = words_payload(values, values.image, shade_limit(values, of_patch=False), 1, "label")
-    assert [unit["value"] is None for unit in sent["units"]] == [True, *[False] * len(values.caption.words), True]
-    assert len(values.warnings) == 1 and "was cut" in values.warnings[0]
-    assert case.caption.endswith(sent["tail"]) and sent["tail"]
-    assert max(abs(unit["value"]) for unit in sent["units"][1:-1]) <= sent["limit"]
+def test_the_table_and_the_matrix_hold_the_numbers(shown: Board) -> None:
+    region, chosen = services.region(CASE), 2
+    sent = board_payload(CASE, OWN, shown, chosen, (14, 14))
+    assert [unit["special"] for unit in sent["units"]] == [True, *[False] * (len(sent["units"]) - 2), True]
+    first = sent["measures"][0]
+    assert first["name"] == "left_out" and first["image"][0] is None
+    raw = np.frombuffer(base64.b64decode(first["patches"]), "<f4").reshape(14, 14, -1)
+    np.testing.assert_array_equal(raw, shown.found["left_out"].patches)
+    assert np.nanmax(np.abs(raw)) <= first["patch_limit"]
+    assert sent["agreement"]["rho"][0][1] == pytest.approx(shown.agreement.rho[0, 1])
+    pairs = pairs_payload(CASE, shown.found["exclip"], region, chosen)
+    order = patch_order(region.foreground, 196)
+    assert pairs["order"] == order.tolist() and pairs["first"] == region.foreground.sum()
+    values = np.frombuffer(base64.b64decode(pairs["values"]), "<f4").reshape(len(pairs["units"]), 196)
+    np.testing.assert_array_equal(values[chosen], shown.found["exclip"].patches[..., chosen].ravel()[order])
 
 
-def test_warnings_of_the_process_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple] = []
-
-    def looking(name: str):
-        compute = getattr(words_results, name)
-
-        def look(*arguments: object, **options: object):
-            seen.append((warnings.showwarning, list(warnings.filters)))
-            return compute(*arguments, **options)
-
-        monkeypatch.setattr(words_results, name, look)
-
-    for name in ("leave_one_word_out", "compute_token_relevance", "integrated_gradients"):
-        looking(name)
-    words_results._word_values.clear()
-    outside = (warnings.showwarning, list(warnings.filters))
-    for measure in ("left_out", "tokens"):
-        word_values(CASE, measure)
-    carried_out(gradients_of(CASE))
-    assert seen == [outside] * 3
+def test_a_measure_without_relevance_says_0_0_and_is_not_drawn(shown: Board) -> None:
+    nothing = np.full_like(shown.found["chefer"].image, np.nan)
+    patches = shown.found["chefer"].patches.copy()
+    patches[3, 4] = np.nan
+    empty = replace(shown.found["chefer"], image=nothing, patches=patches)
+    found = {**shown.found, "chefer": empty}
+    altered = replace(shown, found=found, agreement=agreement_of(CASE, shown.target, found))
+    assert "0/0" in notes(OWN, altered)["chefer"]
+    assert notes(OWN, replace(altered, found={**found, "chefer": replace(empty, image=shown.found["chefer"].image)}))[
+        "chefer"
+    ].startswith("no word is relevant at all to 1 patches")
+    assert board_payload(CASE, OWN, altered, 2, (14, 14))["agreement"]["rho"][3][0] is None
+    assert headline(CASE, altered).startswith("First for the image: ")
+    everywhere = replace(altered, found={**found, "chefer": replace(empty, patches=np.full_like(patches, np.nan))})
+    cell = map_cells(CASE, OWN, everywhere, 2, None)[4]
+    assert cell.error and cell.values is None
 
 
-def test_bars_hold_every_series_and_escape_words() -> None:
-    figure = plot_word_bars(
-        ["[start]", "<b>x</b>", "[end]"], np.array([np.nan, -0.5, 0.2]), "<i>", np.zeros(3), np.ones(3), 1
-    )
-    assert list(figure.data[0].x) == [None, -0.5, 0.2]
-    assert [trace.name for trace in figure.data] == ["relevance", "left out", "integrated gradients"]
-    assert figure.layout.yaxis.ticktext[1] == "<b>&lt;b&gt;x&lt;/b&gt;</b>"
-    assert figure.layout.annotations[0].text == "&lt;i&gt;"
-    assert figure.layout.annotations[1].text.startswith("whole image:<br>")  # two lines, so that titles do not meet
+def test_blame_of_a_difference_adds_up_to_its_cosine() -> None:
+    case = Case(image="toy-2", prompts=SCENE.prompts, caption="a blue circle -- grass", patch=(3, 4))
+    shown, blame = board(case, OWN), blame_of(case)
+    assert shown.target.units.count("[end]") == 2
+    terms = blame_terms(case, blame, None)
+    assert terms.sum() == pytest.approx(float(blame.similarity[0, 3, 4, 0]), abs=1e-4)
+    region = services.region(CASE)
+    whole = blame_terms(Case(), blame, region).sum()
+    values = blame.similarity[0, ..., 0]
+    assert whole == pytest.approx(values[region.foreground].mean() - values[region.background].mean(), abs=1e-4)
+    figure = plot_word_blame(blame.labels, terms, "<b>")
+    assert list(figure.data[0].y) == list(terms) and "&lt;b&gt;" in figure.layout.title.text
 
 
-def test_the_matrix_puts_the_region_first_and_a_marker_on_every_column() -> None:
+def test_the_matrix_of_notebooks_puts_the_region_first() -> None:
     foreground = np.array([[False, True], [False, True]])
-    order = patch_order(foreground, 4)
-    assert order.tolist() == [1, 3, 0, 2] and patch_order(None, 4).tolist() == [0, 1, 2, 3]
-    patches = np.arange(8.0).reshape(2, 2, 2)
-    figure = plot_word_matrix(patches, ["a", "b"], foreground=foreground, chosen=1, patch=(1, 1))
+    assert patch_order(foreground, 4).tolist() == [1, 3, 0, 2] and patch_order(None, 4).tolist() == [0, 1, 2, 3]
+    figure = plot_word_matrix(np.arange(8.0).reshape(2, 2, 2), ["a", "b"], foreground=foreground, patch=(1, 1))
     assert len(figure.data[MATRIX_CURVE].x) == 4
-    heat = figure.data[1]
-    np.testing.assert_array_equal(heat.z, [[2, 6, 0, 4], [3, 7, 1, 5]])
-    assert heat.zmin == -heat.zmax and heat.zmax >= 7
-    column = next(shape for shape in figure.layout.shapes if shape.x1 - shape.x0 == 1)
-    assert column.x0 == 0.5  # patch (1, 1) is number 3, second of the region
+    np.testing.assert_array_equal(figure.data[1].z, [[2, 6, 0, 4], [3, 7, 1, 5]])
 
 
-def test_files_hold_the_numbers_of_the_page() -> None:
-    values, gradients = word_values(CASE, "left_out"), carried_out(gradients_of(CASE))
-    table = pd.read_csv(io.StringIO(words_table(values).to_csv(index=False)))
-    assert len(table) == 196 * len(values.caption.words)
-    second = table[(table.position == 2) & (table.row == 3) & (table.column == 4)]
-    assert second.value.item() == pytest.approx(float(values.patches[3, 4, 2]), abs=1e-6)
-    arrays = np.load(io.BytesIO(words_npz(values, values, gradients)))
-    np.testing.assert_array_equal(arrays["gradients"], gradients.words)
-    content = json.loads(words_json(CASE, WordsSettings(), values, values, gradients))
-    assert content["units"][0]["integrated gradients"] is None
-    assert content["units"][1]["integrated gradients"] == pytest.approx(float(gradients.words[0]))
-    assert Image.open(io.BytesIO(words_png(CASE, values, SCENE.image.rgb))).format == "PNG"
+def test_files_hold_the_numbers_of_the_page(shown: Board) -> None:
+    table = pd.read_csv(io.StringIO(words_table(shown).to_csv(index=False)))
+    row = table[(table.measure == "gradients") & (table.position == 2)]
+    assert row.relevance.item() == pytest.approx(float(shown.found["gradients"].image[2]), abs=1e-6)
+    arrays = np.load(io.BytesIO(words_npz(shown)))
+    np.testing.assert_array_equal(arrays["exclip_patches"], shown.found["exclip"].patches)
+    content = json.loads(words_json(CASE, OWN, shown))
+    assert content["measures"]["left_out"]["relevance"][0] is None
+    assert content["measures"]["gradients"]["completeness_gap"] == shown.found["gradients"].gap
+    assert Image.open(io.BytesIO(words_png(CASE, shown, 2, SCENE.image.rgb))).format == "PNG"
 
 
-@pytest.mark.parametrize("place", [{}, {"patch": (3, 4), "size": 160}], ids=["image", "patch of another size"])
-@pytest.mark.parametrize("measure", ["left_out", "tokens", "cosine"])
-def test_the_lines_run_and_give_the_numbers_of_the_page(measure: str, place: dict) -> None:
-    case = Case(image="toy-2", **place)
-    values, found = word_values(case, measure), {}
-    exec(python_words(case, measure, SCENE.caption, gradients=True), found)
-    shown = found["found"].patch_drop if measure == "left_out" else found["found"].patches
-    if measure == "left_out":
-        np.testing.assert_allclose(shown[0], values.patches[..., 1:-1], atol=1e-5)
-    else:
-        np.testing.assert_allclose(found["found"].caption.per_word(shown[0]), values.patches[..., 1:-1], atol=1e-5)
-    np.testing.assert_allclose(found["relevance"], unit_answers(case, values)[1:-1], atol=1e-5)
-    np.testing.assert_allclose(found["gradients"].words, carried_out(gradients_of(case)).words, atol=1e-5)
-
-
-def test_the_note_states_the_completeness_gap() -> None:
-    gradients = carried_out(gradients_of(CASE))
-    assert f"{gradients.gap:+.1e}".replace("-", "−") in gradients_note(gradients)
+def test_the_lines_run_and_give_the_numbers_of_the_page(shown: Board) -> None:
+    found: dict = {}
+    exec(python_words(replace(CASE, patch=(3, 4)), OWN, ["tokens", "exclip"]), found)
+    for name in ("tokens", "exclip"):
+        np.testing.assert_allclose(found["found"][name].patches, shown.found[name].patches, atol=2e-5, err_msg=name)
 
 
 def test_a_model_without_token_features_says_so_and_leaves_one_out(open_app, monkeypatch) -> None:
@@ -149,15 +139,15 @@ def test_a_model_without_token_features_says_so_and_leaves_one_out(open_app, mon
         raise ValueError("Expected the text tower of this model to be causal")
 
     monkeypatch.setattr("dashboard.pages.words.results.token_tower", refuse)
-    app = open_app(Case(image="toy-2"), WordsSettings("cosine"), page="words")
-    assert not app.exception and not error_texts(app)
-    assert "to be causal" in app.info[0].value.replace("\\", "") and "leave one out" in app.info[0].value
-    assert not component_data(app, "clip_theatre_words")
     app = open_app(Case(image="toy-2"), page="words")
-    assert not app.exception and not error_texts(app) and component_data(app, "clip_theatre_words")
+    assert not app.exception and not error_texts(app)
+    (sent,) = component_data(app, "clip_theatre_words_board")
+    assert [bool(row["note"]) for row in sent["measures"]] == [False, *[True] * 6] and sent["agreement"] is None
 
 
-def test_no_caption_asks_for_one(open_app, monkeypatch) -> None:
+def test_no_caption_asks_for_one_and_no_words_are_refused(open_app, monkeypatch) -> None:
+    app = open_app(Case(image="toy-2", prompts=SCENE.prompts, caption="grass -- grass"), page="words")
+    assert "whose features cancel" in error_texts(app)
     monkeypatch.setattr("dashboard.pages.words.body.caption_of", lambda case: "")
     app = open_app(Case(image="toy-2"), page="words")
     assert not app.exception and "Type a sentence" in app.info[0].value
@@ -167,9 +157,8 @@ def test_typing_the_samples_own_caption_keeps_the_address_short(open_app) -> Non
     app = open_app(Case(image="toy-2", word=3), page="words")
     box = next(field for field in app.text_input if field.label == "Caption")
     box.set_value("grass  with\ta circle").run()
-    assert (
-        app.session_state["view"].case.caption == "grass with a circle" and app.session_state["view"].case.word is None
-    )
+    assert app.session_state["view"].case.caption == "grass with a circle"
+    assert app.session_state["view"].case.word is None
     box = next(field for field in app.text_input if field.label == "Caption")
     box.set_value(SCENE.caption).run()
     assert app.session_state["view"].case.caption == "" and services.sample(CASE).caption == SCENE.caption

@@ -9,8 +9,9 @@ PAGE = PageInfo(
     icon=":material/match_word:",
     question="Which word met which region?",
     look_for=(
-        "Do the words light up what they name, and do leaving out and gradients agree? Click a word for its map, a "
-        "patch for the words that answer it."
+        "Do the measures name the same words, and do the words light up what they name? Point at a patch for the words "
+        "that answer it, click a word for its maps, a measure for its words against patches."
     ),
     settings=WordsSettings,
+    has_headline=True,
 )

@@ -1,141 +1,127 @@
-"""What can be taken away from the Words page: maps of all words, the numbers, every array."""
+"""What can be taken away from the Words page: the maps of a word, every number, every array, the lines of Python."""
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from analysis.text_gradients import TokenGradients
+from analysis.word_measures import WORD_MEASURES, WordRelevance
 from dashboard import services
 from dashboard.case import Case, describe_image, describe_model, method_title
 from dashboard.overview import overview_png
-from dashboard.pages.words.results import STEPS, WordValues, caption_of, token_problem
+from dashboard.pages.words.board import word_limit
+from dashboard.pages.words.results import Board, caption_of
 from dashboard.pages.words.settings import WordsSettings
 from dashboard.panels.page import Exports, File
 from dashboard.snippets import import_methods, join, python_case, python_method
 from data.store import to_csv
 
-KINDS = {"left_out": "cosine lost without the word", "tokens": "feature surgery", "cosine": "cosine"}
 
-
-def words_exports(
-    case: Case, own: WordsSettings, values: WordValues, left_out: WordValues, gradients: TokenGradients | None
-) -> Exports:
+def words_exports(case: Case, own: WordsSettings, shown: Board, chosen: int) -> Exports:
     """The exports of the page; files are made when they are asked for."""
-    photo = services.image(case).rgb
-    return Exports(
-        python=python_words(case, values.measure, caption_of(case), gradients is not None and not token_problem(case)),
-        files={
-            "PNG, the map of every word": File("words.png", lambda: words_png(case, values, photo)),
-            "CSV, a row a patch": File("words.csv", lambda: to_csv(words_table(values))),
-            "NPZ, all arrays": File("words.npz", lambda: words_npz(values, left_out, gradients)),
-            "JSON, settings and words": File("words.json", lambda: words_json(case, own, values, left_out, gradients)),
-        },
-    )
+    photo, drawn = services.image(case).rgb, with_maps(shown)
+    files = {
+        "CSV, a row a word": File("words.csv", lambda: to_csv(words_table(shown))),
+        "NPZ, all arrays": File("words.npz", lambda: words_npz(shown)),
+        "JSON, settings and words": File("words.json", lambda: words_json(case, own, shown)),
+    }
+    if drawn:
+        picture = File("words.png", lambda: words_png(case, shown, chosen, photo))
+        files = {"PNG, the maps of the word": picture, **files}
+    return Exports(python=python_words(case, own, [*shown.found]), files=files)
 
 
-def known_units(values: WordValues) -> list[int]:
-    """Positions of the units that the measure gives a value."""
-    return np.flatnonzero(np.isfinite(values.image)).tolist()
+def with_maps(shown: Board) -> dict[str, WordRelevance]:
+    """The measures that have maps."""
+    return {name: found for name, found in shown.found.items() if found.patches is not None}
 
 
-def words_png(case: Case, values: WordValues, photo: np.ndarray) -> bytes:
-    """The maps of all units on one scale, a row a unit."""
-    kept = known_units(values)
+def words_png(case: Case, shown: Board, chosen: int, photo: np.ndarray) -> bytes:
+    """The chosen unit's map under every measure, each over its own measure's largest."""
+    drawn = with_maps(shown)
+    maps = [np.nan_to_num(found.patches[..., chosen]) / word_limit(found, found.patches) for found in drawn.values()]
     return overview_png(
         photo,
-        np.moveaxis(values.patches[..., kept], -1, 0)[None],  # (1, u, gh, gw)
-        [values.units[index] for index in kept],
-        [method_title(case.method_a)],
+        np.stack(maps)[:, None],  # (measures, 1, gh, gw)
+        [shown.target.units[chosen]],
+        [WORD_MEASURES[name].title for name in drawn],
         title=f"{describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit="cosine",
-        settings=f"{KINDS[values.measure]}; {values.caption.text}",
+        unit="share of each measure's largest",
+        settings=f"image features: {method_title(case.method_a)}; {shown.target.text}",
     )
 
 
-def words_table(values: WordValues) -> pd.DataFrame:
-    """One row per unit and patch: position, unit, row, column, value."""
-    rows, columns = np.indices(values.patches.shape[:2]).reshape(2, -1)
+def words_table(shown: Board) -> pd.DataFrame:
+    """One row per measure and unit: measure, position, unit, relevance to the image, and what the number is."""
     frames = [
         pd.DataFrame(
             {
-                "position": index,
-                "unit": values.units[index],
-                "row": rows,
-                "column": columns,
-                "value": values.patches[..., index].ravel(),
+                "measure": name,
+                "position": np.arange(len(shown.target.units)),
+                "word": shown.target.units,
+                "relevance": found.image,
+                "unit": found.unit,
             }
         )
-        for index in known_units(values)
+        for name, found in shown.found.items()
     ]
     return pd.concat(frames, ignore_index=True)
 
 
-def words_npz(values: WordValues, left_out: WordValues, gradients: TokenGradients | None) -> bytes:
-    """Units, image (u,), patches (gh, gw, u) of the measure shown; what leaving out and gradients say of the image."""
-    arrays = {"units": np.array(values.units), "image": values.image, "patches": values.patches}
-    arrays |= {"left_out_image": left_out.image, "left_out_patches": left_out.patches}
-    if gradients is not None:
-        arrays["gradients"] = gradients.words
+def words_npz(shown: Board) -> bytes:
+    """Units (u,), per measure `<name>_image` (u,) and `<name>_patches` (gh, gw, u), and the agreement (m, m)."""
+    arrays = {"units": np.array(shown.target.units), "feature": shown.target.feature.float().cpu().numpy()}
+    for name, found in shown.found.items():
+        arrays[f"{name}_image"] = found.image
+        if found.patches is not None:
+            arrays[f"{name}_patches"] = found.patches
+    if shown.agreement is not None:
+        arrays |= {"measures": np.array(shown.agreement.names), "agreement": shown.agreement.rho}
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
-def words_json(
-    case: Case, own: WordsSettings, values: WordValues, left_out: WordValues, gradients: TokenGradients | None
-) -> bytes:
-    """Every setting, and per unit its relevance to the image under each measure that was computed."""
-    inner = {} if gradients is None else dict(enumerate(gradients.words.tolist(), start=1))
-    units = [
-        {
-            "position": index,
-            "unit": name,
-            KINDS[values.measure]: _number(values.image[index]),
-            KINDS["left_out"]: _number(left_out.image[index]),
-            "integrated gradients": inner.get(index),
-        }
-        for index, name in enumerate(values.units)
-    ]
-    content: dict[str, object] = {"case": asdict(case), "settings": asdict(own)}
-    content |= {"caption": values.caption.text, "units": units}
-    if gradients is not None:
-        content |= {"value": gradients.value, "baseline": gradients.baseline, "completeness_gap": gradients.gap}
+def words_json(case: Case, own: WordsSettings, shown: Board) -> bytes:
+    """Every setting, and per measure the relevance of every unit to the image; null where there is none."""
+    measures = {name: _values(found) for name, found in shown.found.items()}
+    content: dict[str, object] = {"case": asdict(case), "settings": asdict(own), "caption": shown.target.text}
+    content |= {"units": list(shown.target.units), "measures": measures, "missing": dict(shown.missing)}
+    if shown.agreement is not None:
+        rows = [[_number(value) for value in row] for row in shown.agreement.rho]
+        content["agreement"] = {"measures": shown.agreement.names, "spearman": rows}
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def _values(found: WordRelevance) -> Mapping[str, object]:
+    gap = {} if found.gap is None else {"completeness_gap": found.gap}
+    return {"unit": found.unit, "relevance": [_number(value) for value in found.image], **gap}
 
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def python_words(case: Case, measure: str, caption: str, gradients: bool) -> str:
-    """`relevance` (w,) of the words under the measure shown, and integrated gradients where they are shown."""
-    imports = ["from surgery import encode_dense", *import_methods([case.method_a])]
+def python_words(case: Case, own: WordsSettings, measures: list[str]) -> str:
+    """`found[measure]`, with `.image` (u,) and `.patches` (gh, gw, u), and the numbers of the table."""
+    imports = [
+        "from surgery import encode_dense",
+        *import_methods([case.method_a]),
+        "from analysis.word_measures import word_relevance",
+        "from analysis.word_targets import read_target",
+    ]
+    baseline = "" if own.baseline == "padding" else f", baseline={own.baseline!r}"
+    shown = "one.image" if case.patch is None else f"one.patches[{case.patch[0]}, {case.patch[1]}]"
     body = [
-        f"caption = {caption!r}",
         f"method = {python_method(case, case.method_a)}",
         "features = encode_dense(model, pixels, method)",
+        f"target = read_target(model, {caption_of(case)!r})",
+        f"measures = {measures!r}",
+        f"found = {{m: word_relevance(model, features, target, m, pixels=pixels{baseline}) for m in measures}}",
+        "for name, one in found.items():",
+        f'    print(name, *(f"{{word}} {{value:+.3g}}" for word, value in zip(target.units, {shown}, strict=True)))',
     ]
-    place = "" if case.patch is None else f", {case.patch[0]}, {case.patch[1]}"
-    if measure == "left_out":
-        imports.append("from analysis import leave_one_word_out")
-        body.append("found = leave_one_word_out(model, features, caption)  # .cls_drop (1, w), .patch_drop")
-        relevance = f"found.{'patch' if place else 'cls'}_drop[0{place}]"
-    else:
-        imports.append("from analysis import compute_token_relevance")
-        removal = measure == "tokens"
-        body.append(f"found = compute_token_relevance(model, features, caption, remove_redundancy={removal})")
-        relevance = f"found.caption.per_word(found.{'patches' if place else 'cls'}[0{place}])"
-    where = f"patch row {case.patch[0]}, column {case.patch[1]}" if place else "the whole image"
-    body += [
-        "words = [word.text for word in found.caption.words]",
-        f"relevance = {relevance}  # (w,) to {where}",
-        'print(*(f"{word} {value:+.4f}" for word, value in zip(words, relevance, strict=True)), sep="\\n")',
-    ]
-    if gradients:
-        imports.append("from analysis import integrated_gradients")
-        body.append(f"gradients = integrated_gradients(model, features, caption, steps={STEPS})  # .words (w,), .gap")
-        body.append('print("gradients", gradients.words.round(3), f"completeness gap {gradients.gap:+.1e}")')
     return join(python_case(case, "pixels"), imports, body)

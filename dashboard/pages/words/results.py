@@ -1,51 +1,27 @@
-"""What the Words page shows as plain arrays: one value per unit of the caption, for the image and for every patch."""
+"""What the Words page shows as plain arrays: every measure of every word, for the image and for every patch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.text_gradients import TokenGradients, integrated_gradients
-from analysis.text_tokens import (
-    Caption,
-    TokenRelevance,
-    WordAblation,
-    compute_token_relevance,
-    leave_one_word_out,
-    token_tower,
-)
-from dashboard import services
+from analysis.agreement import RankAgreement, rank_agreement
+from analysis.decomposition import Blame, decompose
+from analysis.text_tokens import token_tower
+from analysis.word_measures import STEPS, WORD_MEASURES, WordRelevance, word_relevance
+from analysis.word_targets import WordTarget, read_target
+from dashboard import catalogue, services
 from dashboard.case import Case, method_of
-from dashboard.jobs import Job, preload
-from surgery import Method
+from dashboard.jobs import Job
+from dashboard.keys import Maps
+from dashboard.pages.words.settings import WordsSettings
+from dashboard.panels.work import work_through
+from surgery import Method, similarity
 from surgery.dense import fit_method
+from surgery.targets import parse_target
 from surgery.words import prompt_cut
 
-MAX_RESULTS = 64
-STEPS = 32
-"""Points of the integral."""
-START, END = "[start]", "[end]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WordValues:
-    """Relevance of the units of a caption: the start token, its words, the end token.
-
-    Attributes:
-        caption: the caption as the model reads it.
-        units: names of the u units; positions in it are `Case.word`.
-        image: (u,) relevance to the whole image; NaN for a unit that this measure gives no value.
-        patches: (gh, gw, u) relevance to every patch.
-        measure: one of `dashboard.pages.words.settings.MEASURES`.
-        warnings: what was said on the way, such as that the caption was cut and where.
-    """
-
-    caption: Caption
-    units: tuple[str, ...]
-    image: np.ndarray
-    patches: np.ndarray
-    measure: str
-    warnings: tuple[str, ...] = ()
+MAX_RESULTS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,47 +31,97 @@ class WordsKey:
     trace: services.TraceKey
     method: Method
     caption: str
+    measure: str = ""
+    baseline: str = ""
+    patches: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """All measures of one case.
+
+    Attributes:
+        target: the captions and their u units; positions in it are `Case.word`.
+        found: measure -> its relevances, for those that have any.
+        missing: measure -> why it has none.
+        agreement: of the words' order under all measures, for the image or the chosen patch.
+        warnings: what was said on the way, such as that a caption was cut and where.
+    """
+
+    target: WordTarget
+    found: Mapping[str, WordRelevance]
+    missing: Mapping[str, str]
+    agreement: RankAgreement | None
+    warnings: tuple[str, ...] = ()
 
 
 def caption_of(case: Case) -> str:
-    """The caption of the case: what was typed, else the sample's own, else the prompts; "" where there is none."""
-    sample = services.sample(case)
-    return case.caption or (sample.caption if sample else "") or " and ".join(case.prompts)
+    """The caption of the case: what was typed, else the sample's own, else the prompts; "" where there is none.
 
-
-def word_values(case: Case, measure: str) -> WordValues:
-    """Relevance of the caption's units under one measure.
-
-    Raises:
-        ValueError: the model cannot do this, or the caption holds no words.
+    The sample's own counts as long as no others than its prompts are typed. Of prompts that are sums or differences,
+    the first stands alone.
     """
-    return _word_values(words_key(case), measure, case)
+    sample = services.sample(case)
+    if case.caption:
+        return case.caption
+    if sample is not None and sample.caption and case.prompts in (sample.prompts, ()):
+        return sample.caption
+    return next((text for text in case.prompts if len(_parts(text)) > 1), " and ".join(case.prompts))
 
 
-def words_key(case: Case) -> WordsKey:
-    """What the gradients depend on, and all else on the page but for the measure."""
+def _parts(text: str) -> tuple:
+    try:
+        return parse_target(text)
+    except ValueError:
+        return ()
+
+
+def words_key(case: Case, measure: str = "", baseline: str = "", patches: bool = True) -> WordsKey:
+    """What the relevances of a measure depend on."""
     method = method_of(case, case.method_a)
     fitted = fit_method(services.model(case).tower, method)
-    return WordsKey(services.trace_key(case, method.position_interpolation), fitted, caption_of(case))
+    trace = services.trace_key(case, method.position_interpolation)
+    return WordsKey(trace, fitted, caption_of(case), measure, baseline if measure == "gradients" else "", patches)
 
 
-def gradients_of(case: Case) -> Callable[[Job[TokenGradients]], TokenGradients]:
-    """Work: integrated gradients of the cosine with the whole image, for a model whose tokens have features."""
-    loaded, lock = services.model(case), services.turn(case)
-    features, caption = services.features(case, method_of(case, case.method_a)), caption_of(case)
+def target_of(case: Case) -> WordTarget:
+    """The caption of the case as the model reads it.
 
-    def work(job: Job[TokenGradients]) -> TokenGradients:
-        preload("captum.attr")
-        with lock:
-            return integrated_gradients(
-                loaded,
-                features,
-                caption,
-                steps=STEPS,
-                on_step=lambda done: job.report(done / STEPS, f"{done} of {STEPS} steps"),
-            )
+    Raises:
+        ValueError: the model has another tokenizer, the caption holds no words, or its texts cancel.
+    """
+    return _target(words_key(case), case)
 
-    return work
+
+@services.cached(max_entries=MAX_RESULTS)
+def _target(key: WordsKey, _case: Case) -> WordTarget:
+    with services.turn(_case):
+        return read_target(services.model(_case), key.caption)
+
+
+def target_map(case: Case) -> Maps:
+    """Cosine of every patch with the whole target, (gh, gw, 1)."""
+    return _target_map(words_key(case), case)
+
+
+@services.cached(max_entries=MAX_RESULTS)
+def _target_map(key: WordsKey, _case: Case) -> Maps:
+    features, text = services.features(_case, method_of(_case, _case.method_a)), target_of(_case).feature[None]
+    found = similarity(features, text)
+    return Maps(found.patches[0].float().cpu().numpy(), found.cls[0].float().cpu().numpy(), found.kind, found.method)
+
+
+def blame_of(case: Case) -> Blame:
+    """What every block's attention and MLP writes of the cosine with the target, a term a patch."""
+    return _blame(words_key(case), case)
+
+
+@services.cached(max_entries=16)
+def _blame(key: WordsKey, _case: Case) -> Blame:
+    method = method_of(_case, _case.method_a)
+    trace, text = services.trace(_case, method.position_interpolation), target_of(_case).feature[None]
+    with services.turn(_case):
+        return decompose(trace, text, key.method, heads=False).merged()
 
 
 def token_problem(case: Case) -> str:
@@ -107,55 +133,86 @@ def token_problem(case: Case) -> str:
     return ""
 
 
-@services.cached(max_entries=MAX_RESULTS)
-def _word_values(key: WordsKey, measure: str, _case: Case) -> WordValues:
-    loaded, features = services.model(_case), services.features(_case, method_of(_case, _case.method_a))
-    with services.turn(_case):
-        if measure == "left_out":
-            found = values_left_out(leave_one_word_out(loaded, features, key.caption))
+def board(case: Case, own: WordsSettings) -> Board:
+    """All measures; slow ones as jobs that can be stopped.
+
+    Raises:
+        ValueError: as `target_of`.
+    """
+    target, problem = target_of(case), token_problem(case)
+    found, missing = {}, {}
+    for name in own.measures:
+        kind = WORD_MEASURES[name]
+        if problem and kind.need_tokens:
+            missing[name] = problem
+            continue
+        patches = not kind.slow or own.every or case.model == catalogue.TOY
+        key = words_key(case, name, own.baseline, patches)
+        one = work_through(key, f"Words: {kind.title}", relevance_work(case, target, key))
+        if one is None:
+            missing[name] = "stopped"
         else:
-            relevance = compute_token_relevance(loaded, features, key.caption, remove_redundancy=measure == "tokens")
-            found = values_of_tokens(relevance, measure)
-    cut = prompt_cut(loaded, key.caption)
-    said = () if cut is None else (str(cut),)
-    return WordValues(found.caption, found.units, found.image, found.patches, measure, said)
+            found[name] = one
+    loaded = services.model(case)
+    cuts = (prompt_cut(loaded, term.caption.text) for term in target.terms)
+    said = tuple(str(cut) for cut in cuts if cut is not None)
+    return Board(target, found, missing, agreement_of(case, target, found), said)
 
 
-def unit_names(caption: Caption) -> tuple[str, ...]:
-    """The units of a caption: start token, words, end token."""
-    return (START, *(word.text for word in caption.words), END)
+def relevance_work(case: Case, target: WordTarget, key: WordsKey) -> Callable[[Job[WordRelevance]], WordRelevance]:
+    """Work: one measure of the words of a target."""
+    loaded, turn, picture = services.model(case), services.turn(case), services.original(case)
+    features = services.features(case, method_of(case, case.method_a))
+    rows, columns = features.patches.shape[1:3]
+    steps = len(target.terms) * (STEPS if key.measure == "gradients" else 1 + rows * columns * key.patches)
+
+    def work(job: Job[WordRelevance]) -> WordRelevance:
+        with turn:
+            pixels = loaded.preprocess([picture.to_pil()], key.trace.size, fit=key.trace.fit)
+            return word_relevance(
+                loaded,
+                features,
+                target,
+                key.measure,
+                pixels=pixels,
+                patches=key.patches,
+                baseline=key.baseline or "padding",
+                on_step=lambda done: job.report(min(1.0, done / steps), f"{done} of {steps}"),
+            )
+
+    return work
 
 
-def values_left_out(found: WordAblation) -> WordValues:
-    """What the cosine of the first image loses with each word; start and end token cannot be left out. Pure."""
-    image, patches = (_without_specials(values[0]) for values in (found.cls_drop, found.patch_drop))
-    return WordValues(found.caption, unit_names(found.caption), image, patches, "left_out")
+def agreement_of(case: Case, target: WordTarget, found: Mapping[str, WordRelevance]) -> RankAgreement | None:
+    """Rank correlation of the measures over the words; None for fewer than two words or measures. Pure."""
+    words = list(target.word_units)
+    values = {name: answers(case, one) for name, one in found.items()}
+    values = {name: row[words] for name, row in values.items() if row is not None}
+    return rank_agreement(values) if len(words) > 1 and len(values) > 1 else None
 
 
-def values_of_tokens(found: TokenRelevance, measure: str) -> WordValues:
-    """Relevance of the tokens to the first image, averaged over the tokens of each word. Pure."""
-
-    def of_units(values: np.ndarray) -> np.ndarray:  # (..., k) -> (..., u)
-        return np.concatenate([values[..., :1], found.caption.per_word(values), values[..., -1:]], axis=-1)
-
-    units = unit_names(found.caption)
-    return WordValues(found.caption, units, of_units(found.cls[0]), of_units(found.patches[0]), measure)
+def answers(case: Case, found: WordRelevance) -> np.ndarray | None:
+    """(u,) relevance to the chosen patch, or to the whole image where none is chosen; None where not computed. Pure."""
+    if case.patch is None:
+        return found.image
+    return None if found.patches is None else found.patches[case.patch]
 
 
-def _without_specials(values: np.ndarray) -> np.ndarray:
-    """(..., w) -> (..., 1 + w + 1), NaN for start and end token."""
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 1)], constant_values=np.nan)
+def chosen_unit(case: Case, shown: Board) -> int:
+    """The unit whose maps are shown: the chosen one, else the most relevant under the first measure. Pure."""
+    if case.word is not None and case.word < len(shown.target.units):
+        return case.word
+    for one in shown.found.values():
+        values = answers(case, one)
+        if values is not None and np.isfinite(values).any():
+            return int(np.nanargmax(values))
+    return shown.target.word_units[0]
 
 
-def chosen_unit(case: Case, values: WordValues) -> int:
-    """The unit whose map is shown: the chosen one where it has a map, else the most relevant to patch or image."""
-    answers = unit_answers(case, values)
-    word = case.word
-    if word is not None and word < len(values.units) and np.isfinite(values.image[word]):
-        return word
-    return int(np.nanargmax(answers))
-
-
-def unit_answers(case: Case, values: WordValues) -> np.ndarray:
-    """(u,) relevance to the chosen patch, or to the whole image where none is chosen. Pure."""
-    return values.image if case.patch is None else values.patches[case.patch]
+def blame_terms(case: Case, blame: Blame, region: object) -> np.ndarray:
+    """(k,) terms of the chosen patch, else of the region's contrast, else of the mean over all patches. Pure."""
+    if case.patch is not None:
+        return blame.terms[0, :, case.patch[0], case.patch[1], 0]
+    if region is not None:
+        return blame.contrast(region)[0, :, 0]
+    return blame.terms[0, ..., 0].mean(axis=(1, 2))
