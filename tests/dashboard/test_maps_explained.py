@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.explainers import EXPLAINERS, explain
 from dashboard.case import Case
+from dashboard.pages.flip.settings import FlipSettings
 from dashboard.pages.maps.explained import explained_npz
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.pages.maps.snippet import python_maps
@@ -40,3 +41,13 @@ def test_explainers_have_a_grid_of_their_own(open_app) -> None:
 
 def test_a_visitor_who_wants_none_sees_none(open_app) -> None:
     assert len(component_data(open_app(CASE), "clip_theatre_map_view")) == 1
+
+
+def test_flip_has_them_as_a_look(open_app) -> None:
+    app = open_app(CASE, FlipSettings(look="explainers"), page="flip")
+    assert not app.exception and not app.error
+    _, sent = component_data(app, "clip_theatre_map_view")
+    assert sent["unit"].startswith("relevance") and sent["scale"] == "signed"
+    titles = [cell["title"] for cell in sent["rows"][0]["cells"]]
+    assert EXPLAINERS["legrad"].title in titles and EXPLAINERS["chefer_all"].title not in titles
+    assert all("AUC" in cell["note"] for cell in sent["rows"][0]["cells"] if not cell["error"])

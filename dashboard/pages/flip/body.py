@@ -61,6 +61,9 @@ what a head writes. A channel of the last residual stream writes one direction, 
 **Together**: several components removed at once, beside the sum of their single removals: they read each other, and
 every norm divides by the length of what all wrote.
 
+**Explainers**: relevance of the text by gradients and attention, each map over its own largest value; Maps has the
+slower ones, and its help their sources.
+
 **Names**: a3 is the attention of block 3, a3.h1 its head 1, m3 its MLP. Blocks and heads count from 0.
 """
 

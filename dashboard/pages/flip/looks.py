@@ -17,6 +17,7 @@ from dashboard.figures.flip import component_index, describe_component
 from dashboard.figures.heads import plot_head_maps
 from dashboard.figures.paths import path_components, plot_path, plot_together
 from dashboard.pages.flip import results
+from dashboard.pages.flip.explained import render_explainers
 from dashboard.pages.flip.settings import LOOKS, SPLITS, FlipSettings
 from dashboard.pages.flip.why import render_why
 from dashboard.pages.flip.words import render_words
@@ -24,7 +25,14 @@ from dashboard.panels.chart import render_figure
 from dashboard.panels.texts import plain, shorten
 from dashboard.services import TextKey, TraceKey
 
-TITLES = {"why": "Blame", "heads": "All heads", "path": "Path", "words": "In words", "together": "Together"}
+TITLES = {
+    "why": "Blame",
+    "heads": "All heads",
+    "path": "Path",
+    "words": "In words",
+    "together": "Together",
+    "explainers": "Explainers",
+}
 SPLIT_TITLES = {"writes": "what it writes", "reads": "where it comes from"}
 
 
@@ -40,6 +48,9 @@ def render_look(case: Case, own: FlipSettings, report: FlipReport, chosen: Compo
     )
     if own.look == "why":
         return render_why(case, report, chosen)
+    if own.look == "explainers":
+        render_explainers(case, report)
+        return report
     with st.container(key="window-under-look"):
         looks = {"heads": _render_heads, "path": _render_path, "words": render_words, "together": _render_together}
         looks[own.look](case, own, report, chosen)

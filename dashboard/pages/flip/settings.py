@@ -6,7 +6,7 @@ from typing import ClassVar
 from dashboard.fields import choice, optional, read_natural, switch, text
 from dashboard.settings import Settings
 
-LOOKS = ("why", "heads", "path", "words", "together")
+LOOKS = ("why", "heads", "path", "words", "together", "explainers")
 """What stands right of the maps."""
 SPLITS = ("writes", "reads")
 """The map of a head: what it adds to every patch, or the places that it brings that from."""
