@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from analysis.decomposition import parse_component
 from analysis.interventions import KINDS
-from dashboard.case import MAX_PINS, TEMPLATES, Case, Pin
+from dashboard.case import MAX_NAME, MAX_NOTE, MAX_PINS, METHOD_NAMES, PLACES, TEMPLATES, Case, Pin
 from dashboard.fields import (
     MAX_TEXT,
     Field,
@@ -92,16 +92,26 @@ def read_method(value: str) -> Method:
 _residual, _alpha = read_between(0.0, 1.0), read_between(0.0, MAX_ALPHA)
 
 
-def _write_pin(pin: Pin) -> str:
-    return json.dumps([*(getattr(pin, f.name) for f in fields(pin))], default=write_method, separators=(",", ":"))
+def write_pin(pin: Pin) -> str:
+    """A pin as JSON: its fields in order; those that stand at their defaults at the end are left out."""
+    values = [getattr(pin, f.name) for f in fields(pin)]
+    while values[-1] == fields(pin)[len(values) - 1].default:
+        values.pop()
+    return json.dumps(values, default=write_method, separators=(",", ":"))
 
 
-def _read_pin(value: str) -> Pin:
+def read_pin(value: str) -> Pin:
+    """The inverse of `write_pin`.
+
+    Raises:
+        ValueError: not what `write_pin` writes.
+    """
     if len(value) > MAX_PIN:
         raise ValueError(f"Expected a pin of at most {MAX_PIN} characters, but got {len(value)}")
     try:
         values = json.loads(value)
-        model, weights, image, size, templates, prompts, prompt, method, custom, feature_surgery, *fit = values
+        model, weights, image, size, templates, prompts, prompt, method, custom, feature_surgery, *rest = values
+        fit, region, name, note = (*rest, *("stretch", "", "", "")[len(rest) :])
         texts = _prompts(prompts)
         return Pin(
             model=read_text(model),
@@ -114,7 +124,10 @@ def _read_pin(value: str) -> Pin:
             method=read_method_name(method),
             custom=read_method(custom),
             feature_surgery=bool(feature_surgery),
-            fit=choice(*FITS)(*fit) if fit else "stretch",
+            fit=choice(*FITS)(fit),
+            region=read_text(region),
+            name=read_text(name)[:MAX_NAME],
+            note=read_text(note)[:MAX_NOTE],
         )
     except NONSENSE as error:
         raise ValueError(f"Expected a pin as the page writes it, but got {value[:40]!r}") from error
@@ -128,7 +141,12 @@ def _digits(number: Any) -> str:
 
 
 def _pins(values: Sequence[str]) -> tuple[Pin, ...]:
-    return tuple(_read_pin(value) for value in values[:MAX_PINS])
+    return tuple(read_pin(value) for value in values[:MAX_PINS])
+
+
+def _pair(value: str) -> tuple[str, str]:
+    first, second = (choice("", *PLACES, *METHOD_NAMES)(part) for part in value.split(","))
+    return first, second
 
 
 def _removable(label: str) -> str:
@@ -166,7 +184,8 @@ FIELDS: dict[str, Field] = {
     "feature_surgery": switch("surgery"),
     "size": optional("size", _size),
     "fit": text("fit", choice(*FITS)),
-    "pins": Field("pin", lambda pins: [_write_pin(pin) for pin in pins], _pins),
+    "pins": Field("pin", lambda pins: [write_pin(pin) for pin in pins], _pins),
+    "pair": single("pair", _pair, ",".join),
 }
 
 

@@ -22,13 +22,21 @@ COMPACT = """<style>
 .st-key-case-line > div:has([data-testid="stBidiComponentIsolated"]) { flex: 0 0 0; min-width: 0; }
 .st-key-badges button { background: #b4530933; border-radius: 0.7rem; padding: 0 0.6rem; }
 .st-key-headline h4 { padding: 0; }
+[data-testid="stPopoverBody"]:has(.st-key-drawer-body) { width: 57rem; max-width: 96vw; max-height: 82vh; }
+.st-key-drawer-body [class*="st-key-pin-"] { flex-wrap: nowrap; }
+.st-key-compare-table table { width: 100%; font-variant-numeric: tabular-nums; }
+.st-key-compare-table :is(td, th) { padding: 0.1rem 0.5rem; font-size: 0.85rem; }
+.st-key-drawer-body .thumbnail { display: flex; align-items: center; gap: 0.4rem; width: 6.2rem; }
+.st-key-drawer-body .thumbnail img { max-width: 72px; max-height: 54px; }
+.st-key-drawer-body [class*="st-key-pin-buttons"] button { padding: 0 0.3rem; min-height: 1.7rem; }
 [class*="st-key-window-"] { height: clamp(520px, calc(100vh - 10.4rem), 780px) !important; flex: none; gap: 0.3rem; }
 [class*="st-key-window-under-"] { height: clamp(470px, calc(100vh - 13.4rem), 734px) !important; }
 [class*="st-key-window-"].st-key-window-rest { height: auto !important; flex: 1 1 0; min-height: 0; }
 [class*="st-key-window-"] > div:has(> .st-key-window-rest) { flex: 1 1 0; min-height: 0; }
 [class*="st-key-window-"] > div:has([data-testid="stPlotlyChart"]) { flex: 1 1 0; min-height: 0; }
 @media (max-width: 1500px) { [data-testid="stTopNavLink"] [data-testid="stIconMaterial"] { display: none; } }
-@media (max-width: 1400px) { .st-key-frame .st-key-question { display: none; } }
+@media (max-width: 1640px) { .st-key-frame .st-key-question { display: none; } }
+@media (max-width: 1400px) { .st-key-frame h1 { width: 1px; overflow: hidden; white-space: nowrap; } }
 [data-testid="stSidebarHeader"] { height: 2.2rem; margin-bottom: 0; }
 [data-testid="stSidebarUserContent"] { padding-bottom: 2rem; }
 @media (max-width: 1100px) {

@@ -24,7 +24,10 @@ STUDY = "study:"
 FIRST_CUSTOM = Method(attention="vv", blocks=5, mlp=False)
 
 TEMPLATES = ("none", "photo", "clip_surgery", "imagenet")
-MAX_PINS = 6
+MAX_PINS = 12
+MAX_NAME, MAX_NOTE = 60, 280
+PLACES = tuple(map(str, range(1, MAX_PINS + 1)))
+"""What pins are called by their place in the drawer."""
 
 Patch = tuple[int, int]
 """Row and column of a patch, from 0."""
@@ -32,14 +35,15 @@ Patch = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One map kept on the shelf: all that is needed to compute it again.
+    """One case kept in the drawer: all that is needed to compute its map again.
 
     Attributes:
-        model, weights, image, size, templates, feature_surgery, fit: as in `Case`.
+        model, weights, image, size, templates, feature_surgery, fit, region: as in `Case`.
         prompts: all prompts, since feature surgery depends on the company a prompt is in.
         prompt: index into `prompts`.
         method: name of a preset, or "custom".
         custom: the method behind "custom".
+        name, note: what the visitor calls it, and writes to it.
     """
 
     model: str
@@ -53,6 +57,14 @@ class Pin:
     custom: Method
     feature_surgery: bool
     fit: str = "stretch"
+    region: str = ""
+    name: str = ""
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The pinned prompt."""
+        return self.prompts[self.prompt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,8 @@ class Case:
         feature_surgery: whether maps are shown after feature surgery.
         size: side of the model's input in pixels; None for its native size.
         fit: how the image is brought to it, one of `data.geometry.FITS`; what pages show is what the network sees.
-        pins: the shelf.
+        pins: the drawer.
+        pair: what the page Compare sets against each other, see `dashboard.pins.slots`.
     """
 
     model: str = "toy"
@@ -106,6 +119,7 @@ class Case:
     size: int | None = None
     fit: str = "stretch"
     pins: tuple[Pin, ...] = ()
+    pair: tuple[str, str] = ("", "")
 
     @property
     def upload(self) -> str | None:
@@ -191,8 +205,15 @@ def describe_image(image: str) -> str:
     return image.replace("toy-", "scene ")
 
 
-def pin_of(case: Case, prompt: int, method: str) -> Pin:
-    """The pin of one cell of the Maps page."""
+def pin_of(case: Case, prompt: int, method: str, region: str | None = None) -> Pin:
+    """The pin of one map of a case.
+
+    Args:
+        case: any case.
+        prompt: index of one of its prompts.
+        method: name of the method.
+        region: what this prompt should light up; None for the case's own region.
+    """
     return Pin(
         case.model,
         case.weights,
@@ -205,6 +226,7 @@ def pin_of(case: Case, prompt: int, method: str) -> Pin:
         case.custom,
         case.feature_surgery,
         case.fit,
+        case.region if region is None else region,
     )
 
 
@@ -218,6 +240,8 @@ def case_of_pin(pin: Pin) -> Case:
         fit=pin.fit,
         templates=pin.templates,
         prompts=pin.prompts,
+        prompt=pin.text,
+        region=pin.region,
         methods=(pin.method,),
         custom=pin.custom,
         feature_surgery=pin.feature_surgery,

@@ -1,38 +1,45 @@
 """Plotly figures as pictures, drawn by matplotlib: no browser is needed, and one figure cannot disagree with the other.
 
-Only what the figures of `dashboard.figures` are made of is drawn: lines, markers, bars, bands, heat maps, straight
-lines, boxes and annotations.
+    page = draw_page(figure)                    # a matplotlib figure, any number of axes
+    content = save_page(page, "pdf")            # PNG, SVG or PDF
+
+Only what the figures of `dashboard.figures` are made of is drawn: the marks of `dashboard.figure_marks`, and straight
+lines, boxes, outlines, pictures and annotations.
 """
 
-import html
+import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+from PIL import Image
 
+from dashboard.figure_marks import DASHES, Others, draw_colour_bar, draw_trace, plain
 from dashboard.fonts import set_fonts
-from dashboard.overview import lay_over
-
-Colour = tuple[float, float, float, float]
 
 DPI = 110
-DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", None: "-"}
-MARKS = {"circle": "o", "square": "s", "diamond": "D", "cross": "P"}
-ALIGN = {"left": "left", "right": "right", "center": "center", "top": "top", "bottom": "bottom", "middle": "center"}
-SIDES = {"left": -1, "bottom": -1, "center": 0, "middle": 0, "right": 1, "top": 1}
-AWAY = {"left": "right", "right": "left", "top": "bottom", "bottom": "top", "center": "center", "middle": "center"}
-"""Side of a point -> alignment of a text that stands there."""
+PRINT_DPI = 200
+"""Of pictures for papers."""
 
-MANY_BARS = 9
+ALIGN = {"left": "left", "right": "right", "center": "center", "top": "top", "bottom": "bottom", "middle": "center"}
 MANY_TICKS = 24
+KINDS = ("png", "svg", "pdf")
+"""What pictures are saved as."""
+
+PLAIN_FILES = {"svg.hashsalt": "clip-theatre", "pdf.fonttype": 42, "svg.fonttype": "none"}
+"""The same figure is the same file, and its texts stay texts."""
+
+PANEL_IN = (3.3, 2.3)
+MARGINS_IN = {"left": 0.75, "right": 0.35, "top": 0.8, "bottom": 0.65}
 
 
 def figure_png(figure: go.Figure, size_in: tuple[float, float] = (8.0, 4.6)) -> bytes:
@@ -48,141 +55,191 @@ def figure_png(figure: go.Figure, size_in: tuple[float, float] = (8.0, 4.6)) -> 
 
 
 def save_png(page: Figure) -> bytes:
-    """A matplotlib figure as a PNG file."""
+    """A matplotlib figure as a PNG file of its own resolution."""
+    return save_page(page, "png", page.dpi)
+
+
+def save_page(page: Figure, kind: str, dpi: float = PRINT_DPI, *, tight: bool = False) -> bytes:
+    """A matplotlib figure as a file.
+
+    Args:
+        page: what is drawn.
+        kind: one of `KINDS`.
+        dpi: of a PNG, and of the pictures inside of the others.
+        tight: whether the page is cut, or grows, to what is drawn.
+
+    Raises:
+        ValueError: another kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"Expected kind to be one of {', '.join(KINDS)}, but got {kind!r}")
     set_fonts(page)
     stream = io.BytesIO()
-    FigureCanvasAgg(page).print_png(stream)
+    about: Mapping[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with rc_context(PLAIN_FILES):
+        page.savefig(stream, format=kind, dpi=dpi, metadata=about, bbox_inches="tight" if tight else None)
     return stream.getvalue()
 
 
-def draw_figure(axes: Axes, figure: go.Figure) -> None:
-    """Draws a plotly figure with one pair of axes into matplotlib's.
+def draw_page(figure: go.Figure, size_in: tuple[float, float] | None = None) -> Figure:
+    """A figure of any number of axes as matplotlib's, its panels where plotly puts them.
+
+    Args:
+        figure: from `dashboard.figures`.
+        size_in: width and height in inches; None for what its panels need.
+    """
+    pairs = list(dict.fromkeys(map(_pair_of, figure.data))) or [("x", "y")]
+    below = {pair: _overlaid(figure, pair) for pair in pairs}
+    panels = [pair for pair in pairs if below[pair] is None]
+    if len(panels) == 1:
+        page = Figure(figsize=size_in or (6.4, 4.0), dpi=DPI, layout="constrained", facecolor="white")
+        drawn = {panels[0]: page.add_subplot()}
+        draw_figure(drawn[panels[0]], figure, *panels[0])
+    else:
+        page, drawn = _draw_panels(figure, panels, size_in)
+    for pair in (pair for pair in pairs if below[pair] is not None):
+        over = drawn[below[pair]].twinx()
+        draw_figure(over, figure, *pair, decorate=False)
+    return page
+
+
+def _overlaid(figure: go.Figure, pair: tuple[str, str]) -> tuple[str, str] | None:
+    """The axes that a pair of axes is laid over; None for axes of their own place."""
+    other = _axis(figure, pair[1], "y").overlaying
+    return None if other in (None, "free") else (pair[0], other)
+
+
+def _draw_panels(
+    figure: go.Figure, panels: list[tuple[str, str]], size_in: tuple[float, float] | None
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    domains = [(_axis(figure, x, "x").domain or (0, 1), _axis(figure, y, "y").domain or (0, 1)) for x, y in panels]
+    columns, rows = (len({domain[side] for domain in domains}) for side in (0, 1))
+    width, height = size_in or (PANEL_IN[0] * columns + 1.6, PANEL_IN[1] * rows + 1.6)
+    page = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    left, bottom = MARGINS_IN["left"] / width, MARGINS_IN["bottom"] / height
+    across = 1 - left - MARGINS_IN["right"] / width - (0.6 / width if figure.layout.coloraxis.colorscale else 0)
+    up = 1 - bottom - MARGINS_IN["top"] / height
+    drawn = {}
+    for panel, (x, y) in zip(panels, domains, strict=True):
+        place = (left + x[0] * across, bottom + y[0] * up, (x[1] - x[0]) * across, (y[1] - y[0]) * up)
+        drawn[panel] = page.add_axes(place)
+        draw_figure(drawn[panel], figure, *panel, decorate=False)
+    title = plain(figure.layout.title.text)
+    page.text(0.01, 0.995, title, fontsize=10, va="top", parse_math=False)
+    for note in figure.layout.annotations:
+        if note.xref == "paper" and note.yref == "paper":
+            at = left + note.x * across, bottom + note.y * up
+            place = {"ha": ALIGN.get(note.xanchor, "center"), "va": ALIGN.get(note.yanchor, "center")}
+            page.text(*at, plain(note.text), fontsize=8, parse_math=False, **place)
+    shared = figure.layout.coloraxis
+    if shared.colorscale:
+        bar = page.add_axes((left + across + 0.15 / width, bottom, 0.1 / width, up))
+        draw_colour_bar(page, shared.colorscale, shared.cmin, shared.cmax, plain(shared.colorbar.title.text), cax=bar)
+    names = {}
+    for axes in drawn.values():
+        names |= {name: mark for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if figure.layout.showlegend is not False and names:
+        style = {"fontsize": 7, "frameon": False, "ncols": min(len(names), 8), "loc": "upper right"}
+        page.legend([*names.values()], [*names], bbox_to_anchor=(0.99, 0.975), **style)
+    return page, drawn
+
+
+def _axis(figure: go.Figure, name: str, side: str) -> Any:
+    return figure.layout[f"{side}axis{name[1:]}"]
+
+
+def draw_figure(axes: Axes, figure: go.Figure, x: str = "x", y: str = "y", *, decorate: bool = True) -> None:
+    """Draws what a plotly figure has on one pair of its axes into matplotlib's.
 
     Args:
         axes: empty axes.
         figure: see the module.
+        x, y: names of the pair, such as "x2" and "y2".
+        decorate: whether title, annotations and legend are drawn too; those of several panels belong to the page.
 
     Raises:
         ValueError: a kind of trace that is not drawn here.
     """
     axes.use_sticky_edges = False  # a margin also where bars end
-    for trace in figure.data:
-        if trace.type not in _DRAW:
-            raise ValueError(f"Expected traces to be of type {', '.join(_DRAW)}, but got {trace.type!r}")
-        _DRAW[trace.type](axes, trace)
-    _set_axis(axes, figure.layout.xaxis, "x")
-    _set_axis(axes, figure.layout.yaxis, "y")
-    if figure.layout.yaxis.scaleanchor == "x":
-        axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(_plain(figure.layout.title.text), fontsize=10, loc="left", parse_math=False)
+    traces = [trace for trace in figure.data if _pair_of(trace) == (x, y)]
+    side_by_side = figure.layout.barmode in (None, "group")
+    bars = sum(trace.type == "bar" for trace in traces) if side_by_side else 1
+    others = Others(figure.layout, max(1, bars))
+    for picture in figure.layout.images:
+        if (picture.xref, picture.yref) == (x, y):
+            _draw_image(axes, picture)
+    for trace in traces:
+        draw_trace(axes, trace, others)
+    if axes.yaxis_inverted():  # matplotlib turns the axis of an image round, plotly only where it is told to
+        axes.invert_yaxis()
+    _set_axis(axes, _axis(figure, x, "x"), "x")
+    _set_axis(axes, _axis(figure, y, "y"), "y")
+    if _axis(figure, y, "y").scaleanchor == x:
+        axes.set_aspect("equal", adjustable="box" if axes.images else "datalim")
     for shape in figure.layout.shapes:
-        _draw_shape(axes, shape)
+        if _belongs(shape, x, y):
+            _draw_shape(axes, shape)
+    if decorate:
+        _decorate(axes, figure)
+
+
+def _pair_of(trace: Any) -> tuple[str, str]:
+    """The pair of axes that a trace stands on; the first for a trace that has none."""
+    return getattr(trace, "xaxis", None) or "x", getattr(trace, "yaxis", None) or "y"
+
+
+def _belongs(shape: Any, x: str, y: str) -> bool:
+    """Whether a shape stands on this pair of axes, or on the whole page."""
+    refs = ((shape.xref or "x").removesuffix(" domain"), (shape.yref or "y").removesuffix(" domain"))
+    return refs[0] in (x, "paper") and refs[1] in (y, "paper")
+
+
+def _decorate(axes: Axes, figure: go.Figure) -> None:
+    notes = [note for note in figure.layout.annotations if _is_subtitle(note)]
+    words = [plain(figure.layout.title.text), *(plain(note.text) for note in notes)]
+    axes.set_title("\n".join(filter(None, words)), fontsize=9 if notes else 10, loc="left", parse_math=False)
     for note in figure.layout.annotations:
-        place = {"ha": ALIGN.get(note.xanchor, "center"), "va": ALIGN.get(note.yanchor, "center")}
-        transform = _transform(axes, note.xref, note.yref)
-        axes.text(note.x, note.y, _plain(note.text), fontsize=8, transform=transform, parse_math=False, **place)
+        if not _is_subtitle(note):
+            place = {"ha": ALIGN.get(note.xanchor, "center"), "va": ALIGN.get(note.yanchor, "center")}
+            transform = _transform(axes, note.xref, note.yref)
+            axes.text(note.x, note.y, plain(note.text), fontsize=8, transform=transform, parse_math=False, **place)
     if figure.layout.showlegend is not False and axes.get_legend_handles_labels()[1]:
         beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # on the axes it would hide points
         axes.legend(fontsize=8, frameon=False, **beside)
 
 
-def _draw_scatter(axes: Axes, trace: go.Scatter) -> None:
-    mode = trace.mode or "lines"
-    label = None if trace.showlegend is False or not trace.name else _plain(trace.name)
-    if trace.x is None or all(x is None for x in trace.x):  # stands in the legend only
-        symbol = trace.marker.symbol or "circle"
-        style = _mark_colours(symbol, _colours(trace.marker.color, 1))
-        axes.scatter([], [], marker=_mark(symbol), label=label, **style)
-        return
-    if trace.fill:
-        axes.fill(trace.x, trace.y, color=_colours(trace.fillcolor, 1)[0], linewidth=0)
-        return
-    if "lines" in mode:
-        style = {"color": _colours(trace.line.color, 1)[0], "linestyle": DASHES[trace.line.dash], "label": label}
-        axes.plot(trace.x, trace.y, linewidth=0.8 * (trace.line.width or 2), **style)
-    if "markers" in mode and trace.marker.opacity != 0:
-        _draw_markers(axes, trace)
-    if "text" in mode:
-        _draw_names(axes, trace)
+def _is_subtitle(note: Any) -> bool:
+    """Whether an annotation is the line under the title."""
+    return (note.xref, note.yref, note.x, note.y, note.yanchor) == ("paper", "paper", 0, 1, "bottom")
 
 
-def _draw_markers(axes: Axes, trace: go.Scatter) -> None:
-    count = len(trace.x)
-    sizes = np.broadcast_to(trace.marker.size or 6, count) * 0.7  # pixels -> points
-    colours = _colours(trace.marker.color or trace.line.color, count)
-    symbols = np.broadcast_to(np.array(trace.marker.symbol or "circle"), count)
-    for symbol in np.unique(symbols):
-        at = np.flatnonzero(symbols == symbol)
-        style = _mark_colours(symbol, [colours[i] for i in at])
-        if trace.marker.line.width and not symbol.endswith("-open"):
-            style |= {"edgecolors": _colours(trace.marker.line.color, 1), "linewidths": 0.7 * trace.marker.line.width}
-        x, y = (np.asarray(values)[at] for values in (trace.x, trace.y))
-        axes.scatter(x, y, s=sizes[at] ** 2, marker=_mark(symbol), zorder=3, **style)
-
-
-def _mark(symbol: str) -> str:
-    return MARKS.get(str(symbol).removesuffix("-open"), "o")
-
-
-def _mark_colours(symbol: str, colours: list[Colour]) -> dict[str, Any]:
-    return {"facecolors": "none", "edgecolors": colours} if symbol.endswith("-open") else {"facecolors": colours}
-
-
-def _draw_names(axes: Axes, trace: go.Scatter) -> None:
-    """Texts beside points, on the sides that `textposition` says."""
-    positions = np.broadcast_to(np.array(trace.textposition or "middle center"), len(trace.x))
-    for x, y, text, position in zip(trace.x, trace.y, trace.text, positions, strict=True):
-        vertical, horizontal = position.split()
-        shift = 5 * SIDES[horizontal], 5 * SIDES[vertical]
-        away = {"ha": AWAY[horizontal], "va": AWAY[vertical], "fontsize": 7, "parse_math": False}
-        axes.annotate(_plain(text), (x, y), shift, textcoords="offset points", **away)
-
-
-def _draw_bar(axes: Axes, trace: go.Bar) -> None:
-    names, lengths = (trace.y, trace.x) if trace.orientation == "h" else (trace.x, trace.y)
-    starts = 0 if trace.base is None else np.asarray(trace.base)
-    opacity = 1.0 if trace.marker.opacity is None else trace.marker.opacity
-    colours = _colours(trace.marker.color, len(lengths), opacity)
-    places = np.arange(len(names))
-    draw, put = (axes.barh, axes.set_yticks) if trace.orientation == "h" else (axes.bar, axes.set_xticks)
-    draw(places, lengths, 0.75, starts, color=colours)
-    turned = {"rotation": 90} if trace.orientation != "h" and len(names) > MANY_BARS else {}
-    put(places, [_plain(str(name)) for name in names], fontsize=7, **turned)
-    _write_on_bars(axes, places, trace)
-
-
-def _write_on_bars(axes: Axes, places: np.ndarray, trace: go.Bar) -> None:
-    """The texts of bars: inside the end of long lying bars, beyond the end of short ones and of standing bars."""
-    if trace.text is None:
-        return
-    lying = trace.orientation == "h"
-    lengths = np.asarray(trace.x if lying else trace.y, dtype=float)
-    inside = lengths > np.nanmax(np.abs(lengths)) / 2
-    for place, length, within, text in zip(places, lengths, inside, trace.text, strict=True):
-        at = (length, place) if lying else (place, length)
-        style = {"ha": "right", "color": "white"} if lying and within else {"ha": "left" if lying else "center"}
-        shift = (-3 if within else 3, 0) if lying else (0, 5)
-        axes.annotate(_plain(text), at, shift, textcoords="offset points", fontsize=7, va="center", **style)
-
-
-def _draw_heatmap(axes: Axes, trace: go.Heatmap) -> None:
-    """Signed values on white: hue is the sign, opacity the magnitude; NaN stays white."""
-    values = np.nan_to_num(np.asarray(trace.z, dtype=np.float64))
-    cells = np.kron(values, np.ones((8, 8)))  # so that a cell keeps its colour up to its edge
-    height, width = values.shape
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(lay_over(np.ones((*cells.shape, 3)), cells, trace.zmax), extent=extent, aspect="auto")
-
-
-_DRAW = {"scatter": _draw_scatter, "bar": _draw_bar, "heatmap": _draw_heatmap}
+def _draw_image(axes: Axes, picture: Any) -> None:
+    """A picture of the layout, whose y runs downwards from its upper edge."""
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.source.partition(",")[2]))).convert("RGB"))
+    extent = (picture.x, picture.x + picture.sizex, picture.y + picture.sizey, picture.y)
+    axes.imshow(pixels, extent=extent, aspect="auto", zorder=0)
 
 
 def _draw_shape(axes: Axes, shape: Any) -> None:
     transform = _transform(axes, shape.xref, shape.yref)
     style = {"color": shape.line.color, "linestyle": DASHES[shape.line.dash], "linewidth": shape.line.width or 1}
+    if shape.type == "path":
+        axes.add_patch(outline_patch(shape.path, style["color"], style["linewidth"]))
+        return
     corners = (shape.x0, shape.x1, shape.x1, shape.x0, shape.x0), (shape.y0, shape.y0, shape.y1, shape.y1, shape.y0)
     line = ((shape.x0, shape.x1), (shape.y0, shape.y1)) if shape.type == "line" else corners
     axes.plot(*line, transform=transform, scalex=False, scaley=False, **style)
+
+
+def outline_patch(path: str, colour: str, width: float) -> PathPatch:
+    """An SVG path of straight lines ("M x y L x y Z ...") as a patch without a filling."""
+    points, codes = [], []
+    for piece in re.findall(r"M[^MZ]*Z?", path):
+        corners = [[float(number) for number in pair.split()] for pair in re.split("[ML]", piece.rstrip("Z")) if pair]
+        points += [*corners, corners[0]]
+        codes += [Path.MOVETO, *[Path.LINETO] * (len(corners) - 1), Path.CLOSEPOLY]
+    shape = Path(np.array(points).reshape(-1, 2), codes)
+    return PathPatch(shape, fill=False, edgecolor=colour, linewidth=width, zorder=4)
 
 
 def _transform(axes: Axes, xref: str | None, yref: str | None) -> Any:
@@ -195,39 +252,26 @@ def _transform(axes: Axes, xref: str | None, yref: str | None) -> Any:
 def _set_axis(axes: Axes, settings: Any, side: str) -> None:
     """Title, ticks, range and zero line of one axis."""
     axis, limits = (axes.xaxis, axes.set_xlim) if side == "x" else (axes.yaxis, axes.set_ylim)
-    axis.set_label_text(_plain(settings.title.text), fontsize=8)
+    axis.set_label_text(plain(settings.title.text), fontsize=8)
     axis.set_tick_params(labelsize=7)
     if settings.tickvals is not None:
         names = settings.tickvals if settings.ticktext is None else settings.ticktext
         step = 1 + len(names) // MANY_TICKS
-        axis.set_ticks(list(settings.tickvals)[::step], [_plain(str(name)) for name in names[::step]])
+        axis.set_ticks(list(settings.tickvals)[::step], [plain(str(name)) for name in names[::step]])
     elif settings.dtick is not None:
         axis.set_major_locator(MultipleLocator(settings.dtick))
+    elif settings.ticksuffix:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{settings.ticksuffix}"))
     if settings.range is not None:
         limits(*settings.range)
     elif settings.autorange == "reversed":
         limits(max(limits()), min(limits()))
+    elif settings.rangemode == "tozero":
+        limits(min(*limits(), 0), max(*limits(), 0))
     if settings.zeroline:
         (axes.axvline if side == "x" else axes.axhline)(0, color="0.6", linewidth=0.8, zorder=0)
+    if settings.showticklabels is False:
+        axis.set_tick_params(labelbottom=False, labelleft=False)
     axis.set_visible(settings.visible is not False)
     for edge in ("top", "right", *(() if axis.get_visible() else ("bottom" if side == "x" else "left",))):
         axes.spines[edge].set_visible(False)
-
-
-def _colours(colour: Any, count: int, opacity: Any = 1.0) -> list[Colour]:
-    """Plotly's colours, one or many, as matplotlib's."""
-    named = list(colour) if isinstance(colour, Sequence) and not isinstance(colour, str) else [colour] * count
-    return [_colour(name, alpha) for name, alpha in zip(named, np.broadcast_to(opacity, len(named)), strict=True)]
-
-
-def _colour(name: str | None, opacity: float) -> Colour:
-    numbers = re.fullmatch(r"rgba?\(([^)]*)\)", name or "#0072B2")
-    if numbers is None:
-        return to_rgba(name or "#0072B2", float(opacity))
-    red, green, blue, *alpha = (float(part) for part in numbers[1].split(","))
-    return red / 255, green / 255, blue / 255, (alpha[0] if alpha else 1.0) * float(opacity)
-
-
-def _plain(text: str | None) -> str:
-    """Plotly's small HTML as plain text, lines kept."""
-    return html.unescape(re.sub(r"<(?!br)[^>]*>", "", text or "").replace("<br>", "\n"))

@@ -4,6 +4,7 @@
 const OPACITY = 0.92;
 const LEAST_CELL_PX = 82;
 const GAP_PX = 8;
+const HOVERED = "clip-theatre-hovered"; // tells other views of the same link, whose grids may differ, where the pointer is
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".view");
@@ -24,6 +25,11 @@ class MapView {
       this.arrange();
       this.paint();
     }).observe(root);
+    const follow = ({ detail }) => {
+      if (!root.isConnected) document.removeEventListener(HOVERED, follow);
+      else if (detail.from !== this && detail.link && detail.link === this.data?.link) this.mirror(detail.place);
+    };
+    document.addEventListener(HOVERED, follow);
   }
 
   async show(data) {
@@ -213,6 +219,14 @@ class MapView {
     if (String(patch) === String(this.hovered)) return;
     this.hovered = patch;
     if (tell) tellPatch(this.root, patch, this.data.grid);
+    this.mark();
+    const [rows, columns] = this.data.grid;
+    const place = patch && [(patch[0] + 0.5) / rows, (patch[1] + 0.5) / columns];
+    if (this.data.link) document.dispatchEvent(new CustomEvent(HOVERED, { detail: { from: this, link: this.data.link, place } }));
+  }
+
+  mirror(place) {
+    this.hovered = place && place.map((share, axis) => Math.floor(share * this.data.grid[axis]));
     this.mark();
   }
 

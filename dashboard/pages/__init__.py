@@ -9,6 +9,6 @@ from importlib import import_module
 
 from dashboard.pages.info import PageInfo
 
-ORDER = ("maps", "flip", "layers", "affinity", "redundancy", "words", "space", "study")
+ORDER = ("maps", "flip", "layers", "affinity", "redundancy", "words", "space", "compare", "study")
 
 PAGES: tuple[PageInfo, ...] = tuple(import_module(f"{__name__}.{name}").PAGE for name in ORDER)

@@ -11,10 +11,15 @@ Only markers and bars can be clicked: a heat map or an image needs invisible mar
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
+
+from dashboard.figure_marks import plain
+from dashboard.figure_png import draw_page
+from dashboard.panels import shown
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
 
@@ -37,6 +42,7 @@ def render_figure(
         modes: "points", "box", "lasso".
         stretch: whether it shares the height of its container with the others in it, instead of having its own.
     """
+    shown.show(key, plain(figure.layout.title.text) or key, partial(draw_page, figure))
     height = "stretch" if stretch else "content"
     if stretch:
         figure.layout.height = None

@@ -12,6 +12,7 @@ happen in the browser.
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import streamlit as st
 from dashboard.case import Patch
 from dashboard.figures.maps import encode_photo
 from dashboard.figures.theme import NEGATIVE_RGB, POSITIVE_RGB, REGION_COLOUR
+from dashboard.panels import shown
 from dashboard.services import cached
+from dashboard.view_picture import draw_view
 from data.images import LoadedImage
 from surgery import PromptPoints
 
@@ -109,6 +112,7 @@ class MapView:
         bars_title: above the bars.
         draw: whether a region can be drawn on the first map, see `dashboard.events.picked_drawing`.
         wide: whether maps grow to fill the width.
+        link: views with the same word mark the same place while the pointer moves over one of them; "" for none.
     """
 
     photo: Photo
@@ -125,6 +129,7 @@ class MapView:
     bars_title: str = ""
     draw: bool = False
     wide: bool = False
+    link: str = ""
 
 
 @cached(max_entries=32)
@@ -163,6 +168,7 @@ def payload(view: MapView) -> dict[str, Any]:
         "aside": _aside(view),
         "draw": view.draw,
         "wide": view.wide,
+        "link": view.link,
         "colours": {
             "positive": ",".join(map(str, POSITIVE_RGB)),
             "negative": ",".join(map(str, NEGATIVE_RGB)),
@@ -229,4 +235,6 @@ def render_map_view(view: MapView, key: str, on_event: Callable[[Mapping[str, An
         if event is not None:
             on_event(event)
 
+    titles = dict.fromkeys(cell.title for row in view.rows for cell in row.cells)
+    shown.show(key, f"Maps: {', '.join(titles)}", partial(draw_view, view))
     _component(key=key, data=payload(view), on_event_change=happened)

@@ -3,9 +3,9 @@
 page.render(PAGE, HELP, render_maps)      # PageInfo, Markdown of ours, and (case, settings) -> Exports
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -15,12 +15,16 @@ import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import catalogue, services, state
-from dashboard.address import to_link
+from dashboard.address import to_link, to_query
 from dashboard.case import RANDOM, Case, describe_model, fit_case
 from dashboard.download import download
+from dashboard.exports import Archive, Exports, make_zip
+from dashboard.exports import File as File
 from dashboard.jobs import Stopped
 from dashboard.pages.info import PageInfo
-from dashboard.panels.case import image_title, render_case_line
+from dashboard.panels import shown
+from dashboard.panels.case import case_parts, image_title, render_case_line
+from dashboard.panels.drawer import render_drawer
 from dashboard.panels.texts import plain
 from dashboard.panels.work import is_under_way, watch
 from dashboard.settings import Settings
@@ -42,38 +46,17 @@ EXPECTED = (ValueError, OSError)
 """Errors that say what was wrong with the input; everything else is a defect and shows as one."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file to download: name, and the function that makes it when it is asked for.
-
-    The function runs outside of the session: it closes over results, and calls nothing of `services` or `state`.
-    """
-
-    name: str
-    make: Callable[[], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Exports:
-    """What a page hands out.
-
-    Attributes:
-        python: the lines that give the same numbers in a notebook; see `dashboard.snippets`.
-        files: label such as "PNG" -> file.
-    """
-
-    python: str = ""
-    files: Mapping[str, File] = field(default_factory=dict)
-
-
 def render(info: PageInfo, help: str, body: Callable[[Case, Settings], Exports]) -> None:
     """Draws a page around `body`, which draws the plots of the case and returns what can be taken away."""
     case = state.case()
+    shown.begin()
     with st.container(horizontal=True, vertical_alignment="center", key="frame"):
         st.title(info.title, width="content", anchor=False)
         with st.container(width="content", key="question"):
             st.markdown(info.question, width="content")
         tools = st.container(horizontal=True, width="content", gap="small")
+        with tools:
+            render_drawer(case)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="case-line"):
         guarded(case, render_case_line)
         _badges.set(st.container(horizontal=True, width="content", gap="small", key="badges"))
@@ -85,7 +68,7 @@ def render(info: PageInfo, help: str, body: Callable[[Case, Settings], Exports])
     fit = _fitted if info.examines_case else lambda case: case
     exports = guarded(case, lambda case: body(fit(case), state.settings(info.settings)))
     with tools:
-        _render_tools(help, exports or Exports())
+        _render_tools(info, help, exports or Exports())
 
 
 def render_badge(label: str, text: str) -> None:
@@ -265,7 +248,7 @@ def _render_back_to_toy() -> None:
     st.button("Back to the toy", on_click=lambda: state.update(model=catalogue.TOY, weights=""))
 
 
-def _render_tools(help: str, exports: Exports) -> None:
+def _render_tools(info: PageInfo, help: str, exports: Exports) -> None:
     with st.popover("help", type="tertiary"):
         st.markdown(help)
     with st.popover("link", type="tertiary"):
@@ -274,6 +257,23 @@ def _render_tools(help: str, exports: Exports) -> None:
     with st.popover("python", type="tertiary", disabled=not exports.python):
         st.caption("The same numbers in a notebook.")
         st.code(exports.python, language="python")
-    with st.popover("save", type="tertiary", disabled=not exports.files):
-        for label, file in exports.files.items():
-            st.download_button(label, file.make, file.name, on_click="ignore", key=f"save {label}", width="stretch")
+    archive = _archive(info, exports)
+    with st.popover("save", type="tertiary", disabled=not (exports.files or archive.pictures)):
+        pictures = f"{len(archive.pictures)} pictures, each as PNG, SVG and PDF; " if archive.pictures else ""
+        st.caption(f"One ZIP with a README: {pictures}{'; '.join(exports.files)}".rstrip("; "))
+        st.download_button(
+            "Save all (ZIP)",
+            partial(make_zip, archive),
+            f"{info.name}.zip",
+            on_click="ignore",
+            key="save",
+            width="stretch",
+        )
+
+
+def _archive(info: PageInfo, exports: Exports) -> Archive:
+    """What the page shows now, for the ZIP."""
+    case, view = state.case(), state.view()
+    parts = case_parts(case, image_title(case)) if info.examines_case else ()
+    words = exports.about or " · ".join(part.text for part in parts)
+    return Archive(info.name, f"{info.title}: {info.question}", words, to_query(view), exports, shown.shown())

@@ -92,21 +92,6 @@ def test_dragging_the_threshold_hides_and_is_kept(maps_page: Page) -> None:
     expect(maps_page).not_to_have_url(re.compile("threshold="))
 
 
-def test_pinned_maps_stay_while_the_image_changes(maps_page: Page) -> None:
-    for method in ("CLIP", "custom"):
-        cell = maps_page.locator(f'[data-testid="map"][data-title="{method}"]').first
-        cell.hover()
-        cell.get_by_role("button", name=re.compile("^pin")).click()
-        wait_until_idle(maps_page)
-    shelf = [mean for (row, title), mean in map_values(maps_page).items() if not row]
-    assert len(shelf) == 3
-    maps_page.get_by_role("button", name="scene 4").click()
-    wait_until_idle(maps_page)
-    expect(maps_page.get_by_text("scene 4", exact=True)).to_be_visible()
-    assert [mean for (row, _), mean in map_values(maps_page).items() if not row] == shelf
-    expect_no_exception(maps_page)
-
-
 def test_prompts_and_methods_make_the_grid(maps_page: Page) -> None:
     maps_page.get_by_role("textbox", name="Prompts, separated by commas").fill("a red circle, <b>grass</b>")
     maps_page.keyboard.press("Control+Enter")

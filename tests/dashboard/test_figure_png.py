@@ -90,10 +90,12 @@ def test_lying_bars_are_named_and_written_on():
 def test_heat_maps_show_sign_and_leave_nothing_white():
     heat = go.Heatmap(z=[[1.0, -1.0], [0.0, np.nan]], zmin=-1, zmax=1)
     (image,) = drawn(go.Figure(heat)).images
-    pixels = image.get_array()
-    corners = pixels[2, 2], pixels[2, 13], pixels[13, 2], pixels[13, 13]
+    rgb, opacity = image.get_array()[..., :3], image.get_array()[..., 3:]
+    pixels = rgb * opacity + 1 - opacity
+    corners = pixels[0, 0], pixels[0, 1], pixels[1, 0], pixels[1, 1]
     towards = [np.array(POSITIVE_RGB) / 255, np.array(NEGATIVE_RGB) / 255, np.ones(3), np.ones(3)]
     assert all(np.abs(corner - colour).max() < 0.09 for corner, colour in zip(corners, towards, strict=True))
+    assert list(image.get_extent()) == [-0.5, 1.5, 1.5, -0.5]
 
 
 def test_axes_take_titles_ticks_and_range():

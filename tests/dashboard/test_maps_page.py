@@ -14,7 +14,6 @@ from dashboard.case import Case, pin_of
 from dashboard.pages.maps.body import take_event
 from dashboard.pages.maps.exports import maps_exports
 from dashboard.pages.maps.settings import MapsSettings
-from dashboard.pages.maps.shelf import shelf_cells
 from dashboard.panels.notes import region_note
 from dashboard.settings import View
 from data.samples import load_sample
@@ -211,26 +210,12 @@ def test_events_change_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.pages.maps.body.state.case", lambda: CASE)
     monkeypatch.setattr("dashboard.pages.maps.body.state.update", lambda **change: changes.append(change))
     monkeypatch.setattr("dashboard.pages.maps.body.state.adjust", lambda _kind, **change: changes.append(change))
+    monkeypatch.setattr("dashboard.panels.drawer.state.replace_case", lambda case: changes.append({"pins": case.pins}))
     take_event({"type": "patch", "row": 1, "column": 2}, grid=(14, 14))
     take_event({"type": "threshold", "value": 0.25}, grid=(14, 14))
     take_event({"type": "action", "row": 0, "column": 7}, grid=(14, 14))
     take_event({"type": "patch", "row": 99, "column": 2}, grid=(14, 14))
     assert changes == [{"patch": (1, 2)}, {"threshold": 0.25}, {"pins": (pin_of(CASE, 0, "custom"),)}]
-
-
-def test_pinned_maps_are_compared_on_the_shelf(open_app) -> None:
-    case = Case(image="toy-2", prompts=SCENE.prompts, pins=(pin_of(CASE, 0, "clip"), pin_of(CASE, 0, "clip_surgery")))
-    shelf = component_data(open_app(case), "clip_theatre_map_view")[1]
-    titles = [cell["title"] for cell in shelf["rows"][0]["cells"]]
-    assert titles == ["A · CLIP", "B · CLIP Surgery", "A − B"]
-    first, second, difference = (
-        np.frombuffer(base64.b64decode(cell["values"]), "<f4") for cell in shelf["rows"][0]["cells"]
-    )
-    np.testing.assert_allclose(difference, first - second, atol=1e-6)
-
-
-def test_a_single_pin_has_no_difference() -> None:
-    assert [cell.title for cell in shelf_cells({2: (pin_of(CASE, 0, "clip"), np.zeros((2, 2)))})] == ["C · CLIP"]
 
 
 def test_a_note_without_region_is_the_mean() -> None:

@@ -14,10 +14,12 @@ from streamlit.testing.v1 import AppTest
 from analysis import contrast, flip_auc
 from analysis.decomposition import Component
 from dashboard import services, snippets, state
-from dashboard.case import UPLOAD, Case, is_judged
+from dashboard.case import UPLOAD, Case, is_judged, pin_of
 from dashboard.pages.affinity import results as affinity_results
 from dashboard.pages.affinity.exports import python_affinity
 from dashboard.pages.affinity.settings import AffinitySettings
+from dashboard.pages.compare.exports import python_compare
+from dashboard.pages.compare.results import side_of
 from dashboard.pages.flip import results as flip_results
 from dashboard.pages.flip.exports import python_flip
 from dashboard.pages.layers.exports import python_layers
@@ -58,6 +60,11 @@ def python_space_of(case: Case, own: SpaceSettings) -> str:
     return python_space(case, own, layout(case, own, carried_out(projection_of(case, own))))
 
 
+def python_compare_of(*cases: Case) -> str:
+    pins = [pin_of(case, 0, case.methods[0]) for case in cases]
+    return python_compare([side_of(letter, "", pin) for letter, pin in zip("AB", pins, strict=True)])
+
+
 def python_affinity_of(case: Case) -> str:
     return python_affinity(case, affinity_results.affinity(case, AffinitySettings().kinds), (7, 5))
 
@@ -85,6 +92,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "maps, explainers": lambda: python_maps(BOX, ["clip"], ["legrad"]),
     "masks": lambda: python_masks(BOX, MapsSettings(), BOX.prompts[0]),
     "masks, points": lambda: python_masks(BOX, MapsSettings(mask_points=((9, 9, 1), (90, 9, 0))), BOX.prompts[0]),
+    "compare": lambda: python_compare_of(BOX, replace(BOX, methods=("custom",), feature_surgery=True)),
+    "compare, no region": lambda: python_compare_of(MAPS["surgery"], MAPS["random weights"]),
     "space": lambda: python_space_of(CHOSEN, SpaceSettings()),
     "space, methods": lambda: python_space_of(BOX, SpaceSettings("method", ("custom", "gem"))),
     "space, all blocks": lambda: python_space_of(BOX, SpaceSettings("all_blocks")),

@@ -1,4 +1,4 @@
-"""The Maps page: prompts x methods on one scale, threshold, prompt points, a shelf of pinned maps."""
+"""The Maps page: prompts x methods on one scale, threshold, prompt points, pins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ import streamlit as st
 
 from analysis import Region
 from dashboard import events, services, state
-from dashboard.case import MAX_PINS, Case, Pin, describe_method, is_judged, method_of, method_title, pin_of
+from dashboard.case import MAX_PINS, Case, describe_method, is_judged, method_of, method_title
 from dashboard.figures import shared_limit
 from dashboard.pages.maps.controls import render_controls
 from dashboard.pages.maps.explained import render_explained
 from dashboard.pages.maps.exports import maps_exports
 from dashboard.pages.maps.masks import render_masks
 from dashboard.pages.maps.settings import MapsSettings
-from dashboard.pages.maps.shelf import render_shelf
+from dashboard.panels.drawer import pin_cell
 from dashboard.panels.mapview import Bar, Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
 from dashboard.panels.page import Exports
@@ -61,7 +61,7 @@ class MethodMaps:
 
 
 def render_maps(case: Case, own: MapsSettings) -> Exports:
-    """Controls, the grid of maps with histogram, and the shelf."""
+    """Controls, and the grid of maps with histogram."""
     render_controls(case, own)
     if not case.methods:
         st.info("Choose at least one method above to see its maps.")
@@ -73,7 +73,6 @@ def render_maps(case: Case, own: MapsSettings) -> Exports:
     view = build_view(case, own, columns, region)
     render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
     more = {**render_explained(case, own), **render_masks(case, own)}
-    render_shelf(case)
     found = maps_exports(case, own, {c.name: c.maps for c in columns if c.maps}, region)
     return replace(found, files={**found.files, **more})
 
@@ -173,11 +172,6 @@ def take_event(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
     take_patch(event, grid)
     cell = events.picked_cell(event, len(case.prompts), len(case.methods))
     if cell is not None:
-        state.update(pins=add_pin(case.pins, pin_of(case, cell[0], case.methods[cell[1]])))
+        pin_cell(case, cell[0], case.methods[cell[1]])
     elif events.is_threshold(event):
         state.adjust(MapsSettings, threshold=events.picked_threshold(event))
-
-
-def add_pin(pins: tuple[Pin, ...], pin: Pin) -> tuple[Pin, ...]:
-    """The shelf with one more map; unchanged where it is full or has it already."""
-    return pins if pin in pins or len(pins) >= MAX_PINS else (*pins, pin)
