@@ -94,7 +94,8 @@ def make_zip(archive: Archive) -> bytes:
 
 def _add_picture(target: zipfile.ZipFile, archive: Archive, key: str, title: str, draw: Draw) -> tuple[str, str, str]:
     """Adds a picture in every kind, with what is looked at below it, and returns its row of the README."""
-    stem = f"{archive.name}-{file_stem(key.removeprefix(f'{archive.name} '))}"
+    rest = key.removeprefix(archive.name)
+    stem = f"{archive.name}-{file_stem(rest)}" if rest else archive.name
     try:
         page = draw()
     except ValueError as error:

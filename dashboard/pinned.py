@@ -12,7 +12,7 @@ from PIL import Image
 
 from analysis.flips import MethodReading, judge_map
 from analysis.regions import Region
-from dashboard import catalogue, services
+from dashboard import catalogue, services, state
 from dashboard.case import Case, Pin, case_of_pin
 from dashboard.figures import shared_limit
 from dashboard.keys import ModelKey
@@ -66,7 +66,10 @@ def ready_case(pin: Pin) -> Case:
     if missing is not None:
         raise catalogue.DownloadNeeded(pin.model, f"They take {catalogue.tag_size(missing)}.")
     case = case_of_pin(pin)
-    services.original(case)
+    if case.upload is None:
+        services.sample_named(case.image)
+    elif not state.has_upload(case.upload):
+        raise services.MissingImage(case.upload)
     return case
 
 

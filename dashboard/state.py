@@ -22,7 +22,7 @@ import streamlit as st
 
 from dashboard import uploads
 from dashboard.address import Opening, from_query, to_query
-from dashboard.case import Case
+from dashboard.case import Case, case_of_pin
 from dashboard.history import History
 from dashboard.settings import S, Settings, View
 from data.images import LoadedImage, decode_mask, load_image
@@ -227,6 +227,11 @@ def upload(sha256: str) -> LoadedImage | None:
     return kept.get(sha256)
 
 
+def has_upload(sha256: str) -> bool:
+    """Whether `upload` would find an image, at no cost."""
+    return sha256 in st.session_state[UPLOADS] or uploads.is_here(sha256, "image")
+
+
 def remember_mask(labels: np.ndarray, name: str, content: bytes) -> str:
     """Keeps an uploaded mask, (H, W) integers, as `remember_upload` keeps images; returns its SHA-256."""
     sha256 = _mask_sha256(labels)
@@ -250,13 +255,13 @@ def _mask_sha256(labels: np.ndarray) -> str:
 
 
 def own_uploads() -> tuple[str, ...]:
-    """SHA-256 of the images and masks that this session holds or shows."""
-    kind, _, region = case().region.partition(":")
-    shown = (case().upload, region.partition("#")[0] if kind == "mask" else None)
-    return (
-        *st.session_state[UPLOADS],
-        *st.session_state[MASKS],
-        *filter(uploads.SHA256.fullmatch, filter(None, shown)),
+    """SHA-256 of the images and masks that this session holds, shows, or has in its drawer."""
+    shown = [case(), *map(case_of_pin, case().pins)]
+    regions = [found.region.partition(":") for found in shown]
+    masks = [value.partition("#")[0] for kind, _, value in regions if kind == "mask"]
+    named = [*filter(None, (found.upload for found in shown)), *masks]
+    return tuple(
+        dict.fromkeys((*st.session_state[UPLOADS], *st.session_state[MASKS], *filter(uploads.SHA256.fullmatch, named)))
     )
 
 

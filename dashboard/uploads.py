@@ -86,6 +86,19 @@ def read(sha256: str, kind: str) -> Upload | None:
         return None
 
 
+def is_here(sha256: str, kind: str) -> bool:
+    """Whether `read` would find a file.
+
+    Raises:
+        ValueError: no such kind.
+    """
+    path = _path(sha256, kind) if SHA256.fullmatch(sha256) else None
+    try:
+        return path is not None and time.time() - path.stat().st_mtime <= KEPT_S
+    except OSError:
+        return False
+
+
 def forget(sha256: str) -> None:
     """Deletes what is kept under this SHA-256."""
     for kind in KINDS:

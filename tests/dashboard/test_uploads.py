@@ -22,12 +22,13 @@ def test_a_kept_file_is_read_back_with_its_name() -> None:
     assert uploads.read(A, "image") == uploads.Upload("猫.png", b"\x00bytes")
     assert uploads.read(A, "mask") is None
     assert uploads.read(B, "image") is None
+    assert [uploads.is_here(*asked) for asked in ((A, "image"), (A, "mask"), (B, "image"))] == [True, False, False]
 
 
 @pytest.mark.parametrize("guess", ["", "a" * 63, "a" * 32 + "*" * 32, "../" + "a" * 61, "A" * 64])
 def test_what_is_no_sha256_finds_nothing(guess: str) -> None:
     uploads.keep(A, "image", "x.png", b"x")
-    assert uploads.read(guess, "image") is None
+    assert uploads.read(guess, "image") is None and not uploads.is_here(guess, "image")
 
 
 def test_forgotten_files_are_gone() -> None:
@@ -45,6 +46,7 @@ def test_a_day_after_it_was_last_asked_for_a_file_is_gone(cache: Path) -> None:
     assert uploads.read(A, "image") is not None
     assert time.time() - path.stat().st_mtime < 60  # its day began anew
     os.utime(path, (almost - 120, almost - 120))
+    assert not uploads.is_here(A, "image")
     assert uploads.read(A, "image") is None
     uploads.keep(B, "image", "y.png", b"y")
     assert not path.exists()

@@ -7,6 +7,7 @@ travels as the square root of its share of the largest weight of its row, in 16 
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from analysis.affinity import Affinity, token_index
 from analysis.regions import Region
 from dashboard.case import Patch
 from dashboard.figures.affinity import KIND_COLOURS
-from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR, kind_title
-from dashboard.panels.mapview import FOLDER, Photo, script
+from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR, kind_title, shared_limit
+from dashboard.panels import shown
+from dashboard.panels.mapview import FOLDER, Cell, MapView, Photo, Row, script
+from dashboard.view_picture import draw_view
 
 HERE = Path(__file__).resolve().parent
 
@@ -178,4 +181,23 @@ def render_affinity_view(view: AffinityView, key: str, on_event: Callable[[Mappi
         if event is not None:
             on_event(event)
 
+    picture = as_map_view(view)
+    shown.show(key, picture.rows[0].title, partial(draw_view, picture))
     _component(key=key, data=payload(view), on_event_change=happened)
+
+
+def as_map_view(view: AffinityView) -> MapView:
+    """The attention of the chosen patch as maps on a linear scale, for paper."""
+    affinity, patch = view.affinity, view.patch or view.example
+    values, shares = affinity.maps(patch), affinity.cls_share(patch)
+    cells = tuple(
+        Cell(kind_title(kind), of_kind, note=f"CLS {share:.3g}" if affinity.has_cls else "")
+        for kind, of_kind, share in zip(affinity.kinds, values, shares, strict=True)
+    )
+    head = "mean of heads" if affinity.head is None else f"head {affinity.head}"
+    title = f"Attention of patch row {patch[0]}, column {patch[1]}; block {affinity.block}, {head}"
+    unit = "share of the patch's attention"
+    rows = (Row(title, cells),)
+    return MapView(
+        view.photo, rows, shared_limit(values), unit=unit, scale="positive", outline=view.outline, patch=patch
+    )
