@@ -69,8 +69,9 @@ def _patch(value: str) -> tuple[int, int]:
 
 
 def write_method(method: Method) -> str:
-    """ "vv,5,1,1,0,bicubic" for a method, in the order of its fields."""
-    return ",".join(_write_number(v) if isinstance(v, bool | int | float) else v for v in asdict(method).values())
+    """ "vv,5,1,1,0,bicubic" for a method, in the order of its fields; steps only where there are any."""
+    values = [_write_number(v) if isinstance(v, bool | int | float) else v for v in asdict(method).values()]
+    return ",".join(values if method.steps else values[:-1])
 
 
 def _write_number(value: float) -> str:
@@ -81,12 +82,13 @@ def read_method(value: str) -> Method:
     """The inverse of `write_method`.
 
     Raises:
-        ValueError: not six parts, or a part that `Method` refuses.
+        ValueError: not six or seven parts, or a part that `Method` refuses.
     """
-    attention, blocks, residual, alpha, mlp, interpolation = value.split(",")
-    return Method(
-        attention, read_natural(blocks), _residual(residual), _alpha(alpha), read_flag(mlp), read_text(interpolation)
-    )
+    attention, blocks, residual, alpha, mlp, *texts = value.split(",")
+    if len(texts) not in (1, 2):
+        raise ValueError(f"Expected a method of 6 or 7 parts, but got {value[:40]!r}")
+    factors = _residual(residual), _alpha(alpha)
+    return Method(attention, read_natural(blocks), *factors, read_flag(mlp), *map(read_text, texts))
 
 
 _residual, _alpha = read_between(0.0, 1.0), read_between(0.0, MAX_ALPHA)

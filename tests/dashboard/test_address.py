@@ -227,3 +227,4 @@ def test_a_method_is_written_in_the_order_of_its_fields() -> None:
     method = Method("qq+kk", 3, 0.5, 1.25, True, "bilinear")
     assert write_method(method) == "qq+kk,3,0.5,1.25,1,bilinear"
     assert read_method(write_method(method)) == method
+    assert read_method(write_method(METHODS["sc_clip"])) == METHODS["sc_clip"]
