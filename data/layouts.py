@@ -175,6 +175,10 @@ CONTEXT_COMMAND = (
 STUFF_ARCHIVES = (
     "unzip val2017.zip -d {root}/images && unzip stuffthingmaps_trainval2017.zip -d {root}/annotations"
 )  # fmt: skip
+STUFF_10K_COMMAND = (
+    "python tools/dataset_converters/coco_stuff10k.py {root}/cocostuff-10k-v1.1.zip -o {root}/coco_stuff10k "
+    "(of mmsegmentation)"
+)
 CITY_ARCHIVES = "unzip leftImg8bit_trainvaltest.zip -d {root} && unzip gtFine_trainvaltest.zip -d {root}"
 
 
@@ -232,6 +236,11 @@ LAYOUTS: dict[str, Layout] = {
             "ade20k", "ADE20K", "ade20k", ("ADEChallengeData2016", "ade/ADEChallengeData2016", ""),
             (f"images/{SPLIT}",), ".jpg", (Masks(f"annotations/{SPLIT}", ".png", partial(mask_ids.zero_reduced, 150)),),
             "validation", None, "unzip ADEChallengeData2016.zip -d {root}",
+        ),
+        Layout(
+            "coco_stuff10k", "COCO-Stuff 10k", "coco_stuff", ("coco_stuff10k", ""), (f"images/{SPLIT}",), ".jpg",
+            (Masks(f"annotations/{SPLIT}", "_labelTrainIds.png", partial(mask_ids.zero_reduced, 171)),),
+            "test2014", None, STUFF_10K_COMMAND,
         ),
     )
 }  # fmt: skip

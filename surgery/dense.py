@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -90,11 +90,14 @@ def _fit_to_last_layer(tower: Tower, method: Method) -> Method:
 class Walk:
     """Methods over one trace; attention outputs are computed once per (block, kind) and shared between methods."""
 
-    def __init__(self, trace: Trace, on_block: OnBlock | None = None) -> None:
+    def __init__(
+        self, trace: Trace, on_block: OnBlock | None = None, heads: Mapping[tuple[int, str], Tensor] | None = None
+    ) -> None:
+        """`heads` are per-head outputs that take the place of those of a (block, kind)."""
         self.trace = trace
         self.on_block = on_block
         self._attention: dict[tuple[int, str], Tensor] = {}
-        self._heads: dict[tuple[int, str], Tensor] = {}
+        self._heads: dict[tuple[int, str], Tensor] = dict(heads or {})
         self._tokens: dict[Method, Tensor] = {}
         self._steps: dict[Method, list[Step]] = {}
 
@@ -109,12 +112,12 @@ class Walk:
         out = None
         for part in parse_mixture(attention):
             for block in part.blocks or (index,):
-                term = _scaled(self._attend(part, block, own), part.weight / max(1, len(part.blocks)))
+                term = _scaled(self.attend_part(part, block, own), part.weight / max(1, len(part.blocks)))
                 out = term if out is None else out + term
         return out
 
-    def _attend(self, part: Part, block: int, own: Projections) -> Tensor:
-        """The pattern that one kind has in a block, times v of another."""
+    def attend_part(self, part: Part, block: int, own: Projections) -> Tensor:
+        """The pattern that one kind of a mixture has in a block, times v of `own`: (b, heads, tokens, head width)."""
         if part.kind == SIMILARITY:
             return similarity_pattern(self.trace.stream(self.trace.behind(block))) @ own.v
         return attend(part.kind, replace(self.trace.block(block).projections, v=own.v))

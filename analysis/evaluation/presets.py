@@ -1,19 +1,22 @@
 """The published protocols by (method, data set), the class files that go with them, and what of them is not public.
 
-Source: the repositories of SCLIP (arXiv 2312.01597), ClearCLIP (2407.12442) and NACLIP (2404.08181); the issue threads
-of CLIP Surgery (2304.05653) and ClearCLIP for what the papers leave open.
+Source: the repositories of SCLIP (arXiv 2312.01597), ClearCLIP (2407.12442), NACLIP (2404.08181) and ResCLIP
+(2411.15851); the issue threads of CLIP Surgery (2304.05653) and ClearCLIP for what the papers leave open.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from analysis.evaluation.feedback import Feedback
 from analysis.evaluation.protocols import ClassTexts, Protocol
+from surgery import Method
 
 DATA_SETS: tuple[str, ...] = (
-    "voc21", "context60", "coco_object", "voc20", "context59", "coco_stuff", "cityscapes", "ade20k",
+    "voc21", "context60", "coco_object", "voc20", "context59", "coco_stuff", "cityscapes", "ade20k", "coco_stuff10k",
 )  # fmt: skip
 """In the order of the published tables; the first three have a background class."""
+STUFF_10K = "coco_stuff10k"
 WITH_BACKGROUND = DATA_SETS[:3]
 COMMON = "common"
 """One protocol for all methods, ClearCLIP's; `dataclasses.replace(PROTOCOLS["common", "voc21"], method="gem")`."""
@@ -27,7 +30,19 @@ _CLEARCLIP_THRESHOLDS = {"voc21": 0.5, "context60": 0.15, "coco_object": 0.4}
 IN_CLEARCLIPS = ("clip", "maskclip", "gem", COMMON)
 """Methods whose published rows were measured in ClearCLIP's protocol."""
 METHOD_NAMES: tuple[str, ...] = ("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "naclip_pamr",
-                                 "clearclip", COMMON)  # fmt: skip
+                                 "resclip", "clearclip", COMMON)  # fmt: skip
+
+_RESCLIP: dict[str, tuple[float, float, float, float]] = {
+    "voc21": (0.3, 2.2, 0.7, 0.5),
+    "context60": (0.3, 1.8, 0.7, 0.3),
+    "coco_object": (0.4, 1.8, 0.7, 0.11),
+    "voc20": (0.6, 2.1, 0.6, 0.1),
+    "context59": (0.4, 1.8, 0.7, 0.25),
+    "coco_stuff": (0.4, 1.8, 0.7, 0.11),
+    "cityscapes": (0.2, 2.1, 0.6, 0.1),
+    "ade20k": (0.3, 2.1, 0.7, 0.25),
+}
+"""ResCLIP's configurations: lambda of the cross-correlation, tau, lambda and threshold of the feedback."""
 
 
 def _sclip(data_set: str) -> Protocol:
@@ -48,6 +63,14 @@ def _naclip(data_set: str) -> Protocol:
     )
 
 
+def _resclip(data_set: str) -> Protocol:
+    """On NACLIP's protocol: cross-correlation with tau 2, then the feedback."""
+    share, temperature, weight, threshold = _RESCLIP["coco_stuff" if data_set == STUFF_10K else data_set]
+    attention = f"{2 * (1 - share):g}*kk+gaussian + {2 * share:g}*qk@-7..-4"
+    method = Method(attention, residual=0.0, mlp=False)
+    return replace(_naclip(data_set), method=method, feedback=Feedback(threshold, temperature, weight))
+
+
 def _clearclip(data_set: str) -> Protocol:
     protocol = replace(_CLEARCLIP, threshold=_CLEARCLIP_THRESHOLDS.get(data_set, 0.0))
     return replace(protocol, window=224) if data_set == "cityscapes" else protocol
@@ -60,6 +83,8 @@ def _build(method: str, data_set: str) -> Protocol:
         return _naclip(data_set)
     if method == "naclip_pamr":
         return replace(_naclip(data_set), pamr_steps=10)
+    if method == "resclip":
+        return _resclip(data_set)
     if method == "clip_surgery":
         return _SURGERY
     own = {} if method in ("clearclip", COMMON) else {"method": method}
@@ -79,8 +104,8 @@ _SYNONYMS = ("voc20", "voc21", "coco_object")
 def class_list_of(method: str, data_set: str) -> str:
     """Name of the class file of a preset; see `data.class_lists.CLASS_LISTS`."""
     check_preset(method, data_set)
-    several = method in ("sclip", "naclip", "naclip_pamr") and data_set in _SYNONYMS
-    return f"{data_set}_synonyms" if several else data_set
+    several = method in ("sclip", "naclip", "naclip_pamr", "resclip") and data_set in _SYNONYMS
+    return f"{data_set}_synonyms" if several else data_set.removesuffix("10k")
 
 
 def class_texts(method: str, data_set: str) -> ClassTexts:
@@ -103,6 +128,8 @@ def assumptions(method: str, data_set: str) -> tuple[str, ...]:
     """
     check_preset(method, data_set)
     found = []
+    if data_set == STUFF_10K and method != "sclip":
+        found.append("the numbers of COCO-Stuff: SCLIP alone has a configuration for the 10k images")
     if method == "clip_surgery":
         found.append("input size, short side 512 in one pass: the evaluation code was never released")
         if data_set in WITH_BACKGROUND:

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+from analysis.evaluation.feedback import Feedback
+from analysis.refinement import parse_refinement
 from data.class_lists import read_class_list
 from surgery import TITLES, Method
 from surgery.methods import METHODS, get_method
@@ -30,6 +32,9 @@ class Protocol:
         area: classes other than 0 with at most this share of all pixels not of class 0 are taken out; 0 keeps all.
         pamr_steps, pamr_dilations: pixel-adaptive refinement of the cosines; 0 steps are none.
         templates: name of the prompt templates, or a tuple of them; see `surgery.prompts`.
+        refine: "affinity" or "clusters" for the patches of every window, see `analysis.refinement`; "" for nothing.
+            PAMR has fields of its own, since it refines whole images.
+        feedback: ResCLIP's second attention, which knows a first segmentation; None without.
 
     Raises:
         ValueError: a field is out of range; the message names it and its value.
@@ -47,6 +52,8 @@ class Protocol:
     pamr_steps: int = 0
     pamr_dilations: tuple[int, ...] = (8, 16)
     templates: str | tuple[str, ...] = "imagenet"
+    refine: str = ""
+    feedback: Feedback | None = None
 
     def __post_init__(self) -> None:
         get_method(self.method)
@@ -66,6 +73,8 @@ class Protocol:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Expected {name} to be from 0 to 1, but got {getattr(self, name)!r}")
         resolve_templates(self.templates)
+        if self.refine and parse_refinement(self.refine).by_pixel:
+            raise ValueError(f"Expected pamr_steps for PAMR and refine for a step on patches, but got {self.refine!r}")
 
     def __str__(self) -> str:
         """The whole protocol in one line."""
@@ -76,6 +85,8 @@ class Protocol:
             f"{view}, remainder {self.remainder}",
             f"scale {self.scale:g}, threshold {self.threshold:g}, area {self.area:g}",
             f"PAMR {self.pamr_steps} steps {self.pamr_dilations}" if self.pamr_steps else "no PAMR",
+            *([f"refined by {self.refine}"] if self.refine else []),
+            *([str(self.feedback)] if self.feedback else []),
             f"templates {self.templates if isinstance(self.templates, str) else len(self.templates)}",
         ]
         return "; ".join(parts)

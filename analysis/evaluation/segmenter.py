@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.evaluation.pamr import Pamr
+from analysis.evaluation.feedback import feedback_features
 from analysis.evaluation.protocols import ClassTexts, Protocol
 from analysis.evaluation.windows import Windows, network_size, resize_bilinear
-from analysis.passes import iterate_passes
+from analysis.passes import iterate_walks
+from analysis.refinement import pamr_along, refine_maps
 from surgery import Method, Model, similarity
-from surgery.dense import fit_method
+from surgery.dense import Walk, dense_features_of, fit_method
 from surgery.methods import get_method
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -146,12 +147,23 @@ class Segmenter:
         """Request -> index of the view -> (windows, gh, gw, q); windows of one size form batches across images."""
         pieces: dict[str, dict[int, list[Tensor]]] = {name: defaultdict(list) for name in names}
         methods = {name: self._methods[name] for name in names}
+        every = any(self.requests[name][0].refine for name in names)
         for owners, batch in self._batches(views):
-            for name, features in iterate_passes(self.model, batch, methods):
-                patches = similarity(features, self._features[name]).patches.float()  # (b, gh, gw, q)
-                for owner, cells in zip(owners, patches, strict=True):
-                    pieces[name][owner].append(cells)
+            for walk, some in iterate_walks(self.model, batch, methods, every_block=every):
+                for name in some:
+                    for owner, cells in zip(owners, self._patch_cosines(walk, batch, name), strict=True):
+                        pieces[name][owner].append(cells)
         return {name: {owner: torch.stack(cells) for owner, cells in pieces[name].items()} for name in names}
+
+    def _patch_cosines(self, walk: Walk, batch: Tensor, name: str) -> Tensor:
+        """Cosines of every patch of windows (b, 3, h, w) with the names of a request, (b, gh, gw, q)."""
+        (protocol, _), method, text = self.requests[name], self._methods[name], self._features[name]
+        if protocol.feedback is None:
+            features = dense_features_of(walk, method)
+        else:
+            features = feedback_features(walk, method, text, batch, protocol.feedback, protocol.scale)
+        patches = similarity(features, text).patches.float()
+        return refine_maps(patches, protocol.refine, walk.trace, batch) if protocol.refine else patches
 
     def _batches(self, views: Sequence[_View]) -> Iterator[tuple[list[int], Tensor]]:
         """Windows of equal size, and the index of the view that each belongs to; those of a view stay in order."""
@@ -175,9 +187,7 @@ class _QueryMaps:
         self.down, self.across = view.windows.operators(view.size_px, self.mosaic)
         self.pamr = None
         if protocol.pamr_steps:
-            # In float64: in flat areas PAMR divides rounding errors by rounding errors.
-            guide = F.interpolate(view.pixels[None].cpu().double(), view.size_px, mode="bilinear")[0]
-            self.pamr = Pamr(guide.to(self.mosaic), protocol.pamr_dilations)
+            self.pamr = pamr_along(view.pixels, view.size_px, protocol.pamr_dilations, self.mosaic)
 
     def chunks(self, queries: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """(numbers of the names (k,), their cosines (k, H, W)), for all names or those given."""

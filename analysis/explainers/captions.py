@@ -58,6 +58,19 @@ def chefer_all_caption(run: CaptionPass) -> Tensor:
     return walk_back(run.blocks, run.streams, cotangents, row)[:, : run.end + 1]
 
 
+@torch.no_grad()
+def rollout_caption(run: CaptionPass, *, rows: Tensor | None = None) -> Tensor:
+    """Row of the rollout at the end token over its own tokens (1, end + 1); or `rows` (k, n) carried through it."""
+    row = rows
+    if row is None:
+        row = torch.zeros_like(run.streams[-1][..., 0])
+        row[:, run.end] = 1
+    for index in reversed(range(len(run.blocks.blocks))):
+        weights = run.blocks.pattern(run.blocks.blocks[index].project(run.streams[index], (0, 0), 0))[0].mean(dim=0)
+        row = (row @ weights + row) / 2
+    return row if rows is not None else row[:, : run.end + 1].expand(len(run.images), -1)
+
+
 def grad_eclip_caption(run: CaptionPass, *, blocks: int = GRAD_ECLIP_BLOCKS, own_heads: bool = False) -> Tensor:
     """ReLU of the sum over the last blocks: (b, end + 1)."""
     reads = block_reads(run.blocks, run.streams, run.finish, run.images, run.end, blocks, own_heads)
@@ -77,6 +90,7 @@ class CaptionExplainer:
 CAPTION_EXPLAINERS: dict[str, CaptionExplainer] = {
     "chefer": CaptionExplainer("Chefer et al., last block", chefer_caption),
     "chefer_all": CaptionExplainer("Chefer et al., all blocks", chefer_all_caption),
+    "rollout": CaptionExplainer("Attention rollout", rollout_caption),
     "grad_eclip": CaptionExplainer("Grad-ECLIP", grad_eclip_caption),
     "grad_eclip_own_heads": CaptionExplainer("Grad-ECLIP, own heads", partial(grad_eclip_caption, own_heads=True)),
     "exclip": CaptionExplainer("exCLIP", None, "part of the cosine", signed=True),

@@ -11,7 +11,8 @@ from analysis.studies.run import run_study
 from analysis.studies.study import Study
 from analysis.studies.summary import summarise_study
 from data.registry import KINDS
-from surgery import METHODS, TITLES
+from surgery import METHODS, TITLES, Method
+from surgery.method_names import parse_method
 
 OPENAI = "openai"
 BATCH = 4
@@ -103,7 +104,7 @@ def reproduce(
             model=model,
             pretrained=pretrained,
             data=f"{data_set}:{Path(root).resolve()}",
-            methods=_methods(method, methods),
+            methods=_methods(method, data_set, methods),
             measures=("segmentation",),
             limit=limit,
             batch=BATCH,
@@ -114,10 +115,8 @@ def reproduce(
         yield from _rows(study, method, data_set, Path(folder) / data_set, state)
 
 
-def _methods(method: str, methods: Sequence[str]) -> tuple[str, ...]:
-    if method == COMMON:
-        return tuple(methods)
-    return (PROTOCOLS[method, DATA_SETS[0]].method,)
+def _methods(method: str, data_set: str, methods: Sequence[str]) -> tuple[str | Method, ...]:
+    return tuple(methods) if method == COMMON else (PROTOCOLS[method, data_set].method,)
 
 
 def _rows(study: Study, method: str, data_set: str, folder: Path, state: StudyState) -> Iterator[Row]:
@@ -133,7 +132,7 @@ def _rows(study: Study, method: str, data_set: str, folder: Path, state: StudySt
             high=100 * float(mean["high"]),
             miou_present=100 * float(present["mean"]),
             images=int(mean["images"]),
-            protocol=str(replace(PROTOCOLS[method, data_set], method=name)),
+            protocol=str(replace(PROTOCOLS[method, data_set], method=parse_method(name))),
         )
         shown = name if method == COMMON else method
         printed = published(shown, study.model, data_set, common=method == COMMON)

@@ -22,7 +22,7 @@ def reproduce_row(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="clip, maskclip, clip_surgery, sclip, gem, naclip, naclip_pamr or clearclip, each by its own "
+            help="clip, maskclip, clip_surgery, sclip, gem, naclip, naclip_pamr, resclip or clearclip, each by its own "
             "protocol; common: all methods in one.",
         ),
     ],
@@ -34,8 +34,8 @@ def reproduce_row(
         str | None,
         typer.Option(
             "--sets",
-            help="voc21, context60, coco_object, voc20, context59, coco_stuff, cityscapes, ade20k; default: those that "
-            "are there.",
+            help="voc21, context60, coco_object, voc20, context59, coco_stuff, cityscapes, ade20k, coco_stuff10k; "
+            "default: those that are there.",
             rich_help_panel=DATA_PANEL,
         ),
     ] = None,

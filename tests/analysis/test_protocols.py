@@ -27,6 +27,7 @@ from tests.tiny import tiny_model
 QUERIES = {  # names of each class file: SCLIP and NACLIP, ClearCLIP
     "voc20": (30, 20), "voc21": (56, 21), "context59": (59, 59), "context60": (60, 60),
     "coco_object": (113, 81), "coco_stuff": (171, 171), "cityscapes": (19, 19), "ade20k": (150, 150),
+    "coco_stuff10k": (171, 171),
 }  # fmt: skip
 
 
@@ -47,8 +48,9 @@ def test_presets_are_the_published_numbers():
     assert PROTOCOLS["clip", "voc21"] == replace(PROTOCOLS["common", "voc21"], method="clip", threshold=0.2)
     assert PROTOCOLS["gem", "voc20"] == replace(PROTOCOLS["common", "voc20"], method="gem")
     assert PROTOCOLS["clip_surgery", "context59"].templates == "clip_surgery"
-    assert {method for method, _ in PROTOCOLS} == set(METHOD_NAMES) and len(PROTOCOLS) == 9 * 8
-    assert all(p.method in METHODS and p.long_side == 2048 for p in PROTOCOLS.values())
+    assert {method for method, _ in PROTOCOLS} == set(METHOD_NAMES) and len(PROTOCOLS) == 10 * 9
+    assert all(p.method in METHODS for (name, _), p in PROTOCOLS.items() if name != "resclip")
+    assert numbers("sclip", "coco_stuff10k")[0] == 336 and numbers("resclip", "voc21")[1] == 0
 
 
 def test_class_files_have_the_published_names():
@@ -73,7 +75,7 @@ def test_published_figures():
     assert published("naclip_pamr", "ViT-B-16", "ade20k").miou == 19.05
     assert published("naclip", "ViT-L/14", "ade20k").miou == 17.3
     assert published("clip_surgery", "ViT-B-16", "voc21") is None
-    assert len(PUBLISHED) == 6 * 8 + 7 + 3 + 3 * 8 + 3 * 5
+    assert len(PUBLISHED) == 7 * 8 + 7 + 3 + 4 * 8 + 3 * 5 + 1
     assert all(0 < figure.miou < 100 and figure.source in "abcd" for figure in PUBLISHED.values())
 
 

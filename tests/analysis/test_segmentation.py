@@ -107,7 +107,7 @@ def test_labels_against_softmax_maximum_area_and_threshold(model, rgb):
 
 
 def test_pamr_keeps_constants_and_follows_edges(model):
-    from analysis.evaluation.pamr import Pamr
+    from analysis.pamr import Pamr
 
     image = torch.zeros(3, 20, 30)
     image[:, :, 15:] = 1

@@ -83,6 +83,13 @@ def test_ade20k(tmp_path: Path) -> None:
     assert masks_of(f"ade20k:{tmp_path}") == [[255, 0, 149]]
 
 
+def test_coco_stuff_10k(tmp_path: Path) -> None:
+    home = tmp_path / "coco_stuff10k"
+    trees.picture(home / "images/test2014/COCO_train2014_000000000077.jpg")
+    trees.mask(home / "annotations/test2014/COCO_train2014_000000000077_labelTrainIds.png", 0, 1, 171, 255)
+    assert masks_of(f"coco_stuff10k:{tmp_path}") == [[255, 0, 170]]
+
+
 def test_coco_annotations(tmp_path: Path) -> None:
     trees.coco(tmp_path)
     first, second = open_dataset(f"coco_instances:{tmp_path}")

@@ -8,14 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgery import METHODS, Method, encode_dense, usable_methods
+from surgery import METHODS, Method, usable_methods
 from surgery.attention import KINDS, attention_pattern
-from surgery.calibration import averaging, calibrate, calibrated_tokens, find_outliers, repair, similarity_pattern
+from surgery.calibration import averaging, find_outliers, repair, similarity_pattern
 from surgery.dense import Walk, fit_method
 from surgery.method_names import parse_method, write_method
 from surgery.mixtures import Part, parse_mixture, write_mixture
 from surgery.steps import Steps, parse_steps, write_steps
-from tests.conformance import error, open_explainer
 from tests.tiny import picture, tiny_model
 
 weights = st.floats(-10, 10).filter(lambda w: w != 0).map(lambda w: float(f"{w:.6g}"))
@@ -139,42 +138,3 @@ def test_a_mixture_is_its_patterns_times_v(name):
     found = Walk(trace).heads(trace.depth - 1, "1.5*qq+kk + 0.25*qk@-3..-2")
     assert torch.allclose(found, expected, atol=1e-12)
     assert math.isclose(Method("1.5*qq+kk + 0.25*qk@-3..-2").reach, 3)
-
-
-def _close(model, pixels, method, reference, tolerance=1e-4):
-    patches = encode_dense(model, pixels, method).patches[0].flatten(0, 1)
-    assert error(patches, reference) < tolerance
-
-
-@pytest.mark.parametrize("size", ["224x224", "224x336"])
-def test_newer_presets_equal_their_authors_code(shared, size):
-    arrays, model, pixels = open_explainer(shared, f"cliptrase_conformance-vit12_horses_{size}")
-    _close(model, pixels, "cliptrase", arrays["cliptrase"][1:])
-    arrays, model, pixels = open_explainer(shared, f"tagclip_conformance-vit12_horses_{size}")
-    _close(model, pixels, "tagclip", arrays["tagclip_features"][1:])
-    arrays, model, pixels = open_explainer(shared, f"itaclip_conformance-vit12_horses_{size}")
-    _close(model, pixels, "itaclip", arrays["itaclip"][1:])
-    _close(model, pixels, Method("0.5*qk + 0.5*qk@-6..-5|-3", mlp=False), arrays["itaclip.qk"][1:])
-    arrays, model, pixels = open_explainer(shared, f"resclip_conformance-vit12_horses_{size}")
-    _close(model, pixels, "resclip", arrays["rcs.resclip.wo_resi"][1:])
-    _close(model, pixels, Method("1.4*qq + 0.6*qk@-7..-4", residual=0, mlp=False), arrays["rcs.clearclip.wo_resi"][1:])
-    _close(model, pixels, Method("1.4*qq+kk + 0.6*qk@-7..-4"), arrays["rcs.sclip.w_resi"][1:])
-    _close(model, pixels, Method("1.4*qk + 0.6*qk@-7..-4"), arrays["rcs.vanilla.w_resi"][1:])
-
-
-@pytest.mark.parametrize("stem", ["horses_224x224", "bench_448x448"])
-def test_sc_clip_equals_its_authors_code(shared, stem):
-    arrays, model, pixels = open_explainer(shared, f"scclip_conformance-vit12_{stem}")
-    _close(model, pixels, "sc_clip", arrays["sc_clip"])
-    one_level = replace(METHODS["sc_clip"], steps="repair + before@-4 + cls*0.3 + after@-9")
-    tokens = _without_levels(model, pixels, one_level)
-    assert error(model.tower.readout(tokens)[0], arrays["sc_clip.no_multi_level"]) < 1e-4
-
-
-@torch.inference_mode()
-def _without_levels(model, pixels, method):
-    """The published code without levels still adds its attention, over zeros."""
-    trace = model.trace(pixels)
-    found, block = calibrate(trace, method), model.tower.blocks[-1]
-    nothing = block.project(torch.zeros_like(trace.output), trace.grid, 1).v[:, :, 1:]  # all alike, so any pattern's
-    return calibrated_tokens(trace, method)[:, 1:] + found.after @ block.merge(nothing)
