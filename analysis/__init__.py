@@ -24,6 +24,7 @@ from analysis.interventions import (
     iterate_interventions,
     remove_together,
 )
+from analysis.judging import JudgedMap, Judgement, judge_explanations
 from analysis.label_set import LabelSetEffect, label_set_effect
 from analysis.lens import LogitLens, logit_lens, turning_layer
 from analysis.metrics import (
@@ -93,6 +94,9 @@ __all__ = [
     "BestPartners",
     "Entropy",
     "InsertionDeletion",
+    "JudgedMap",
+    "Judgement",
+    "judge_explanations",
     "LayerReport",
     "MeanAveragePrecision",
     "OutlierToken",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from analysis.judging import ExplanationMap
 from analysis.studies.images import Item
 from surgery import DenseFeatures, Method, Model, Similarity, Trace, similarity
 from surgery.dense import Walk, dense_features_of, fit_method
@@ -74,6 +75,7 @@ class Batch:
         methods: name -> method, fitted to the tower.
         bank: text features.
         pixels: (b, 3, H, W) network input.
+        explained: place in the batch -> maps of its explanations, see `analysis.studies.measures.explanations`.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Batch:
     ) -> None:
         self.model, self.items, self.methods, self.bank, self._keep = model, items, methods, bank, keep
         self.pixels = model.normalise(torch.stack([item.rgb for item in items]))
+        self.explained: dict[int, dict[str, ExplanationMap]] = {}
         self._walks: dict[str, Walk] = {}
         self._features: dict[str, DenseFeatures] = {}
         self._similarities: dict[str, Similarity] = {}

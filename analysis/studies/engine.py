@@ -161,13 +161,13 @@ def run_part(engine: Engine, part: Part) -> Tables:
 def usable_measures(study: Study, device: str = "auto") -> tuple[tuple[str, ...], dict[str, str]]:
     """All measures that have a meaning for the model and the images of a study, and why the others have none.
 
-    The measure "ablation", dearer than all others together, is only run where it is named.
+    Measures that are dear are only run where they are named.
     """
     model, dataset = load_study_model(study, device), open_data(study.data, study.seed)
     usable, refused = [], {}
     for name, measure in MEASURES.items():
         try:
-            if name != "ablation":
+            if not measure.dear:
                 measure(study, model, dataset)
                 usable.append(name)
         except ValueError as error:

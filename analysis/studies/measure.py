@@ -58,12 +58,14 @@ class Measure(ABC):
         keys: columns that tell the rows of one image apart, besides "text"; summaries have a group for each of their
             values.
         needs: see `Needs`.
+        dear: whether it costs more than most others together, so that it is run only where it is named.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     keys: ClassVar[tuple[str, ...]] = ("method",)
     needs: ClassVar[Needs] = Needs()
+    dear: ClassVar[bool] = False
 
     def __init__(self, study: "Study", model: "Model", dataset: "Dataset") -> None:
         """Raises ValueError for a study, a tower or a data set in which the measure has no meaning."""

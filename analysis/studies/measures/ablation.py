@@ -32,6 +32,7 @@ class Ablation(Measure):
     """
 
     name = "ablation"
+    dear = True
     about = "change of the contrast without each attention output and MLP (dear: half a pass each)"
     keys = ()
     needs = Needs(blocks="all", regions=True)
