@@ -54,6 +54,7 @@ def insertion_deletion(
     steps: int = 28,
     baselines: tuple[Baseline, Baseline] = ("blur", "mean"),
     batch_size: int = 16,
+    ends: np.ndarray | None = None,
 ) -> InsertionDeletion:
     """Shows and hides the patches of an image in the order of a map, highest first, and follows the model's score.
 
@@ -66,6 +67,7 @@ def insertion_deletion(
         baselines: for insertion and for deletion, "blur" (11 px, standard deviation 5) or "mean" (0 in normalised
             pixels, the mean colour of the training set).
         batch_size: images per call of `score_fn`.
+        ends: (3,) from `end_scores`, where several maps of one image are followed; None computes them.
 
     Raises:
         ValueError: shapes that do not fit, an unknown baseline, or steps or batch size out of range.
@@ -89,15 +91,26 @@ def insertion_deletion(
     counts = np.unique([np.count_nonzero(ranks < count) for count in counts])  # no group of equals is split
     order, counts = _of_pixels(ranks, pixels), torch.from_numpy(counts).to(pixels.device)
     hidden, blank = (_baseline(pixels, name) for name in baselines)
-    inserted, deleted = [], []
-    for count in counts.split(batch_size):
+    ends = end_scores(score_fn, pixels, baselines) if ends is None else ends
+    inserted, deleted = [ends[:1]], [ends[1:2]]
+    for count in counts[1:-1].split(batch_size) if len(counts) > 2 else ():
         first = (order < count.reshape(-1, 1, 1))[:, None]  # (n, 1, H, W) the patches that come first
         inserted.append(_scores(score_fn, torch.where(first, pixels, hidden)))
         deleted.append(_scores(score_fn, torch.where(first, blank, pixels)))
+    inserted, deleted = [*inserted, ends[1:2]], [*deleted, ends[2:]]
     fractions = counts.cpu().numpy() / patches
     insertion, deletion = np.concatenate(inserted), np.concatenate(deleted)
     areas = float(auc(fractions, insertion)), float(auc(fractions, deletion))
     return InsertionDeletion(fractions, insertion, deletion, *areas, tuple(baselines))
+
+
+@torch.inference_mode()
+def end_scores(
+    score_fn: Callable[[Tensor], Tensor], pixels: Tensor, baselines: tuple[Baseline, Baseline] = ("blur", "mean")
+) -> np.ndarray:
+    """Scores (3,) that the curves of every map have in common: nothing inserted, the image itself, all deleted."""
+    hidden, blank = (_baseline(pixels, name) for name in baselines)
+    return _scores(score_fn, torch.stack([hidden, pixels, blank]))
 
 
 def _fitting_map(values: np.ndarray | Tensor, pixels: Tensor) -> np.ndarray:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from analysis.explainers import EXPLAINERS, explain, usable_explainers
 from analysis.explainers.explanation import start_pass
-from analysis.insertion import InsertionDeletion, insertion_deletion
+from analysis.insertion import InsertionDeletion, end_scores, insertion_deletion
 from analysis.metrics import flip_auc, pointing_game, score_contrast
 from analysis.passes import iterate_walks
 from analysis.regions import Region
@@ -218,24 +218,17 @@ class Judge:
 
     def curves(self, text: int, maps: Mapping[str, np.ndarray], steps: int) -> dict[str, InsertionDeletion]:
         """Curves by name for one of the texts and maps (gh, gw); maps of one order are followed once."""
-        known: dict[bytes, InsertionDeletion] = {}
-        return {name: self._curves(text, values, steps, known) for name, values in maps.items()}
-
-    def _curves(
-        self, text: int, values: np.ndarray, steps: int, known: dict[bytes, InsertionDeletion]
-    ) -> InsertionDeletion:
-        order = rankdata(values).tobytes()
-        if order not in known:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TiedMapWarning)  # `JudgedMap.constant` says it
-                known[order] = insertion_deletion(
-                    lambda x: self.cosines(x)[:, text],
-                    self._run.pixels[0],
-                    values,
-                    steps=min(steps, values.size),
-                    batch_size=BATCH,
-                )
-        return known[order]
+        score = lambda x: self.cosines(x)[:, text]  # noqa: E731
+        pixels, known = self._run.pixels[0], {}
+        ends = end_scores(score, pixels)
+        orders = {name: rankdata(values).tobytes() for name, values in maps.items()}
+        for name, values in maps.items():
+            if orders[name] not in known:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", TiedMapWarning)  # `JudgedMap.constant` says it
+                    settings = {"steps": min(steps, values.size), "batch_size": BATCH, "ends": ends}
+                    known[orders[name]] = insertion_deletion(score, pixels, values, **settings)
+        return {name: known[order] for name, order in orders.items()}
 
 
 def figures_of(values: np.ndarray, region: Region | None) -> dict[str, float]:

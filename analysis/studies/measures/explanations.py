@@ -12,7 +12,7 @@ from analysis.studies.batch import Batch
 from analysis.studies.images import Item
 from analysis.studies.measure import Measure, Needs, Rows, register
 
-STEPS = 10
+STEPS = 6
 """Points of the curves after the first."""
 
 
