@@ -15,6 +15,7 @@ from analysis.decomposition import Component, decompose
 from analysis.flips import diagnose
 from analysis.interventions import ablate
 from analysis.regions import Region
+from dashboard.figures.heads import plot_head_maps
 from surgery import (
     CLASSIC,
     METHODS,
@@ -155,6 +156,20 @@ def decomposition(bench: Bench) -> Pair:
     return lambda: decompose(bench.trace, text, METHODS["clip"]), bench.bare_pass
 
 
+def head_thumbnails(bench: Bench) -> Pair:
+    """What Flip's thumbnails of all heads and MLPs take: their terms, and one picture of all of them."""
+    _, text = random_features(1, 1, 512, bench.model.device.type)
+    photo = np.asarray(bench.image.convert("RGB"))
+
+    def draw() -> str:
+        blame = decompose(bench.trace, text, METHODS["clip"])
+        rows = [index for index, part in enumerate(blame.components) if part.kind in ("head", "mlp")]
+        parts = [blame.components[index] for index in rows]
+        return plot_head_maps(parts, blame.terms[0, rows, :, :, 0], photo, "all heads").to_json()
+
+    return draw, bench.bare_pass
+
+
 def diagnosis(bench: Bench) -> Pair:
     return lambda: diagnose(bench.model, bench.image, "a dog", bench.region), bench.bare_pass
 
@@ -178,6 +193,7 @@ CASES: tuple[Case, ...] = (
     Case("text ensemble, 20 classes x 85 templates", "without the cut", 3.5, text_ensemble, faster=True),
     Case("norms, entropies, same-region mass (q-k, v-v), all blocks", PASS, 1.5, layer_measures),
     Case("blame of every head and MLP for 20 texts", PASS, 1.0, decomposition),
+    Case("thumbnails of all heads and MLPs, terms and picture", PASS, 0.5, head_thumbnails),
     Case("diagnose, one image, one text, 7 methods", PASS, 3.0, diagnosis),
     *(_head_ablation_case(block) for block in (0, 6, 11)),
 )
