@@ -11,6 +11,7 @@ from analysis.affinity import (
     compute_layers,
     same_region_mass,
 )
+from analysis.channels import ChannelTerms, channel_direction, channel_terms
 from analysis.decomposition import Blame, Component, decompose
 from analysis.flips import FlipReport, diagnose, examine
 from analysis.head_maps import HeadMaps, head_sources
@@ -58,6 +59,7 @@ from analysis.projection import (
 from analysis.redundancy import Redundancy, compute_redundancy
 from analysis.regions import Region, regions_from_labels
 from analysis.text_gradients import TokenGradients, integrated_gradients
+from analysis.text_span import HeadWords, describe_component, direct_effects, nearest_texts, text_span
 from analysis.text_tokens import (
     Caption,
     TokenRelevance,
@@ -71,6 +73,14 @@ from analysis.text_tokens import (
 )
 
 __all__ = [
+    "ChannelTerms",
+    "HeadWords",
+    "channel_direction",
+    "channel_terms",
+    "describe_component",
+    "direct_effects",
+    "nearest_texts",
+    "text_span",
     "HeadMaps",
     "HeadPath",
     "JointRemoval",

@@ -8,6 +8,8 @@ from analysis.channels import channel_direction, channel_terms
 from analysis.decomposition import Component, decompose
 from analysis.regions import Region
 from analysis.text_span import describe_component, direct_effects, nearest_texts, text_span
+from data.registry import open_dataset
+from data.samples import sample_of
 from data.toy import make_scenes
 from data.word_lists import read_word_list
 from surgery import dense_features, load_model
@@ -118,7 +120,8 @@ def test_channels_add_up_to_the_contrast_and_the_massive_one_is_named():
 
 def test_a_head_of_the_toy_in_words():
     toy, words = load_model("toy", device="cpu"), read_word_list("toy")
-    images = [scene.image for scene in make_scenes(24, seed=7)]
+    images = [sample_of(found).image.to_pil() for found in open_dataset("toy:24", seed=7)]
+    assert np.array_equal(images[3], make_scenes(4, seed=7)[3].image)
     found = describe_component(toy, images, Component("head", 5, 0), words, count=3)
     assert found.samples == 24 and len(found.spanned) == 3 and 0 < found.explained <= 1
     assert set(near.text for near in (*found.spanned, *found.mean)) <= set(words)
