@@ -83,7 +83,7 @@ def python_method(case: Case, name: str) -> str:
 
 def python_custom(method: Method) -> str:
     """A method as the call that makes it."""
-    return repr(method)
+    return repr(method).replace(", steps='')", ")")
 
 
 def python_methods(case: Case, names: Iterable[str]) -> list[str]:

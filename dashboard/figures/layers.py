@@ -218,21 +218,23 @@ def plot_alpha_sweep(
     return figure
 
 
-def describe_crossings(crossings: Mapping[str, Sequence[float]], brief: bool = False) -> str:
-    """The critical alphas in words: "turns at alpha 1.3 (v-v); never: q-k, q-q, k-k".
+def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
+    """The critical alphas in words: "v-v turns at alpha 1.3; q-k, q-q never turn". Pure.
 
     Args:
-        crossings: title of a kind -> alphas.
-        brief: leave out the kinds that never turn, where others do.
+        crossings: title of a kind -> alphas, ascending.
     """
-    turns = [
-        f"{', '.join(f'{alpha:.3g}' for alpha in alphas)} ({name})" for name, alphas in crossings.items() if alphas
-    ]
+    turns = [f"{name} turns at alpha {_and_more(alphas)}" for name, alphas in crossings.items() if alphas]
     never = [name for name, alphas in crossings.items() if not alphas]
-    if not turns:
-        return "turns at no alpha"
-    told = f"turns at alpha {', '.join(turns)}"
-    return f"{told}; never: {', '.join(never)}" if never and not brief else told
+    if never:
+        turns.append(f"{', '.join(never)} never {'turn' if len(never) > 1 else 'turns'}")
+    return "; ".join(turns)
+
+
+def _and_more(alphas: Sequence[float]) -> str:
+    """ "1.2", "1.2 and 2.5"."""
+    words = [f"{alpha:.3g}" for alpha in alphas]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _mark_crossings(figure: go.Figure, axis: pd.DataFrame, crossings: Mapping[str, Sequence[float]]) -> None:

@@ -158,17 +158,16 @@ def test_the_slider_stands_on_its_line() -> None:
 
 def test_critical_alphas_come_from_the_closed_form_and_are_put_in_words() -> None:
     words = describe_crossings({"v-v": (1.234, 2.5), "q-k": (), "k-k": ()})
-    assert words == "turns at alpha 1.23, 2.5 (v-v); never: q-k, k-k"
-    assert describe_crossings({"v-v": (1.234,), "q-k": ()}, brief=True) == "turns at alpha 1.23 (v-v)"
-    assert describe_crossings({"v-v": ()}) == "turns at no alpha"
+    assert words == "v-v turns at alpha 1.23 and 2.5; q-k, k-k never turn"
+    assert describe_crossings({"v-v": (1.2, 2.5, 3)}) == "v-v turns at alpha 1.2, 2.5 and 3"
+    assert describe_crossings({"v-v": ()}) == "v-v never turns"
     table, critical = alpha_table(TURNING), results.critical_contrasts(TURNING)
     found = [(kind, alpha) for kind, alphas in critical.items() for alpha in alphas]
     assert found and [*critical] == ["qk", "qq", "kk", "vv"]
     for kind, alpha in found:
-        case = replace(CASE, custom=replace(CASE.custom, attention=kind, alpha=alpha))
-        assert results.slider_point(case, results.slider_maps(case)["at the slider"]).contrast == pytest.approx(
-            0, abs=1e-6
-        )
+        case = replace(TURNING, custom=replace(CASE.custom, attention=kind, alpha=alpha))
+        point = results.slider_point(case, results.slider_maps(case)["at the slider"])
+        assert point.contrast == pytest.approx(0, abs=1e-5)
     figure = plot_alpha_sweep(table, critical=critical)
     marks = [trace for trace in figure.data if trace.marker.symbol == "x-thin"]
     assert len(marks) == 1 and len(marks[0].x) == sum(alpha <= 5 for _, alpha in found) and set(marks[0].y) == {0.0}
@@ -222,8 +221,8 @@ def test_the_page_shows_multiples_sweep_and_maps(open_app) -> None:
     sweep, outliers = (view["rows"][0]["cells"] for view in component_data(app, "clip_theatre_map_view"))
     assert [cell["title"] for cell in sweep] == ["CLIP", "at the slider", "no residual"]
     assert [cell["title"] for cell in outliers] == ["norms, into block 1"]
-    expected = describe_measures(results.layer_measures(CASE), True, results.critical_contrasts(CASE))
-    assert "turns at no alpha" in expected and any(plain(expected) in text.value for text in app.markdown)
+    expected = describe_measures(results.layer_measures(CASE), True, {"vv": results.critical_contrasts(CASE)["vv"]})
+    assert "v-v never turns" in expected and any(plain(expected) in text.value for text in app.markdown)
 
 
 def test_without_a_region_the_sweep_asks_for_one(open_app) -> None:

@@ -87,7 +87,8 @@ def render_layers(case: Case, own: LayersSettings) -> Exports:
 def _render_headline(case: Case, own: LayersSettings, measures: LayerMeasures) -> None:
     """One line of findings, what to look for behind "more", prompt and norm."""
     found = guarded(case, critical_contrasts)
-    words = describe_measures(measures, services.model(case).tower.has_residual, found)
+    own_kind = None if found is None else {case.custom.attention: found[case.custom.attention]}
+    words = describe_measures(measures, services.model(case).tower.has_residual, own_kind)
     st.markdown(f"#### {plain(words)}", width="content")
     with st.popover("more", type="tertiary"):
         st.markdown(PAGE.look_for)
@@ -130,7 +131,7 @@ def describe_measures(
     Args:
         measures: of the case.
         has_residual: whether the tower has one.
-        critical: see `results.critical_contrasts`. Pure.
+        critical: of the slider's kind, see `results.critical_contrasts`. Pure.
     """
     norms, found = measures.norms, outlier_tokens(measures.norms)
     outliers = f"{len(found)} outlier token{'s' if len(found) > 1 else ''}" if found else "no outlier tokens"
@@ -140,7 +141,7 @@ def describe_measures(
     block = int(np.argmax(ratios))
     parts = [f"The residual is {ratios[block]:.3g} × the attention in block {block}"]
     if critical is not None:
-        parts.append(describe_crossings({kind_title(kind): alphas for kind, alphas in critical.items()}, brief=True))
+        parts.append(describe_crossings({kind_title(kind): alphas for kind, alphas in critical.items()}))
     return " · ".join([*parts, outliers])
 
 

@@ -16,7 +16,7 @@ from dashboard.figures.theme import GROUP_COLOURS
 from dashboard.pages.layers.results import LayerMeasures, can_be_swept, has_closed_form, sweep_grid
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import join, python_case
+from dashboard.snippets import join, python_case, python_custom
 from data.store import to_csv
 
 
@@ -127,11 +127,11 @@ def python_layers(case: Case) -> str:
         ]
         if has_closed_form(case):
             imports += ["from analysis.alpha import alpha_curve", "from surgery import Method"]
-            method = replace(case.custom, residual=1.0, alpha=1.0)
             body += [
+                f"method = {python_custom(replace(case.custom, residual=1.0, alpha=1.0))}",
                 "critical = {}  # every alpha at which the contrast changes its sign",
                 "for kind in points.kinds:",
-                f"    curve = alpha_curve({trace}, feature, replace({method!r}, attention=kind))",
+                f"    curve = alpha_curve({trace}, feature, replace(method, attention=kind))",
                 "    critical[kind] = curve.critical_contrasts(region)[0][0]",
                 "print({kind: alphas.round(3).tolist() for kind, alphas in critical.items()})",
             ]
