@@ -179,7 +179,7 @@ def picked_anywhere(event: Mapping[str, Any], figure: go.Figure) -> tuple[int, i
 def _render_beside(case: Case, own: LayersSettings, norms: StreamMeasure) -> None:
     """One map beside those of the sweep: where patches turn, or the norms of the chosen stream."""
     turns = guarded(case, turning_map) if own.beside == "turns" and examinable_prompts(case) else None
-    cell, unit = (turning_cell(turns), "share of the residual") if turns is not None else _norm_cell(case, norms)
+    cell, unit = (turning_cell(turns), "1 / (1 + alpha)") if turns is not None else _norm_cell(case, norms)
     picture, mask = services.image(case), services.region_mask(case)
     view = MapView(
         photo=photo_of(picture),
