@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,7 +20,8 @@ from dashboard.figures.paths import BARS, path_components, plot_path, plot_texts
 from dashboard.pages.flip import looks, results, words
 from dashboard.pages.flip.body import map_cells
 from dashboard.pages.flip.exports import python_flip, python_look
-from dashboard.pages.flip.settings import FlipSettings
+from dashboard.pages.flip.look_files import look_files
+from dashboard.pages.flip.settings import LOOKS, FlipSettings
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.removals import maps_without, removed_parts, title_without
 from data.samples import load_sample
@@ -149,6 +151,18 @@ def test_every_look_stands_beside_the_maps(open_app, look: str) -> None:
     assert not app.exception and not app.error
     assert len(app.get("plotly_chart")) == (3 if look == "words" else 1)
     assert len(component_data(app, "clip_theatre_map_view")) == 1
+
+
+def test_every_look_hands_out_its_numbers(report) -> None:
+    files = {look: look_files(JOINT, FlipSettings(look=look), report, PARTS[0]) for look in LOOKS}
+    made = {look: next(iter(found.values())).make() for look, found in files.items() if found}
+    assert [*made] == ["heads", "path", "together"]
+    arrays = np.load(io.BytesIO(made["heads"]))
+    assert arrays["maps"].shape == (18, 14, 14) and arrays["labels"][2] == "m0"
+    path = pd.read_csv(io.BytesIO(made["path"])).set_index("component")
+    np.testing.assert_allclose(path.iloc[:-1].sum(), path.loc["total"], atol=1e-4)
+    removals = pd.read_csv(io.BytesIO(made["together"])).set_index("component")["change"]
+    assert removals["sum"] == pytest.approx(removals["a3.h1"] + removals["m3"]) != removals["all at once"]
 
 
 def test_the_lines_of_every_look_give_its_numbers(report) -> None:

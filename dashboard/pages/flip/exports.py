@@ -12,6 +12,7 @@ from analysis.flips import FlipReport
 from dashboard import services
 from dashboard.case import CUSTOM, Case, describe_image, describe_model, examined_prompt, method_title
 from dashboard.overview import overview_png
+from dashboard.pages.flip.look_files import look_files
 from dashboard.pages.flip.results import can_be_removed, described_part, missing_removals, path_head, read_map, term_map
 from dashboard.pages.flip.settings import FlipSettings
 from dashboard.pages.flip.words import SCENES, SEED, SHOWN, list_name, samples_of
@@ -35,6 +36,7 @@ def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
             "CSV, a row a component": File("flip.csv", lambda: to_csv(component_table(report))),
             "NPZ, all arrays": File("flip.npz", lambda: flip_npz(report)),
             "JSON, the report": File("flip.json", lambda: flip_json(case, own, report)),
+            **look_files(case, own, report, chosen),
         },
     )
 
