@@ -24,6 +24,7 @@ from dashboard.pages.flip.look_files import look_files
 from dashboard.pages.flip.settings import LOOKS, FlipSettings
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.removals import maps_without, removed_parts, title_without
+from dashboard.snippets import Script
 from data.samples import load_sample
 from tests.dashboard.conftest import carried_out, component_data
 
@@ -167,18 +168,15 @@ def test_every_look_hands_out_its_numbers(report) -> None:
 
 def test_the_lines_of_every_look_give_its_numbers(report) -> None:
     case = replace(JOINT, patch=(2, 2), **results.choice_of(PARTS[0]))
+    own = FlipSettings(split="reads", samples="patches")
+    lines = [python_look(case, replace(own, look=look), report, PARTS[0]) for look in LOOKS]
+    assert lines[0] is None  # the blame is in the report
+    whole = Script(sum((part.imports for part in lines[1:]), ()), sum((part.body for part in lines[1:]), ()))
     found: dict = {}
-    for look, split in (("heads", "reads"), ("path", "writes"), ("together", "writes")):
-        exec(
-            python_flip(case, PARTS[0], look=python_look(case, FlipSettings(look=look, split=split), report, PARTS[0])),
-            found,
-        )
+    exec(python_flip(case, PARTS[0], look=whole), found)
     np.testing.assert_allclose(found["sources"].maps, results.head_maps(case, report, "reads").maps, atol=1e-5)
     np.testing.assert_allclose(found["path"].query, results.path_of(case, PARTS[0]).query, atol=1e-4)
     assert found["joint"].change == pytest.approx(results.joint_removal(case, report).change, abs=1e-5)
-    assert python_look(case, FlipSettings(), report, PARTS[0]) is None
-    script = python_look(case, FlipSettings(look="words", samples="patches"), report, PARTS[0])
-    exec(python_flip(case, PARTS[0], look=script), found)
-    own = FlipSettings(look="words", samples="patches")
     features = carried_out(words._encoding(case, words.read_word_list("toy")))
-    assert found["said"].spanned[0].text == words.component_words(case, own, PARTS[0], features).spanned[0].text
+    shown = words.component_words(case, own, PARTS[0], features)
+    assert [near.text for near in found["said"].spanned] == [near.text for near in shown.spanned]
