@@ -169,9 +169,9 @@ def test_every_look_hands_out_its_numbers(report) -> None:
 def test_the_lines_of_every_look_give_its_numbers(report) -> None:
     case = replace(JOINT, patch=(2, 2), **results.choice_of(PARTS[0]))
     own = FlipSettings(split="reads", samples="patches")
-    lines = [python_look(case, replace(own, look=look), report, PARTS[0]) for look in LOOKS]
-    assert lines[0] is None  # the blame is in the report
-    whole = Script(sum((part.imports for part in lines[1:]), ()), sum((part.body for part in lines[1:]), ()))
+    lines = [python_look(case, replace(own, look=look), report, PARTS[0]) for look in LOOKS[1:5]]
+    assert python_look(case, own, report, PARTS[0]) is None  # the blame is in the report
+    whole = Script(sum((part.imports for part in lines), ()), sum((part.body for part in lines), ()))
     found: dict = {}
     exec(python_flip(case, PARTS[0], look=whole), found)
     np.testing.assert_allclose(found["sources"].maps, results.head_maps(case, report, "reads").maps, atol=1e-5)
