@@ -17,6 +17,7 @@ from torch import Tensor
 from analysis.pamr import Pamr
 from surgery import Trace
 from surgery.attention import attention_pattern
+from surgery.towers import Tower
 
 REFINEMENTS: dict[str, str] = {"pamr": "PAMR", "affinity": "TagCLIP's affinity", "clusters": "CLIPtrase's clusters"}
 """The kinds of refinement and how they are written."""
@@ -139,7 +140,7 @@ def attention_affinity(trace: Trace) -> Tensor:
 
     Source: Lin et al. 2024, "TagCLIP", arXiv 2312.12828, section 3.3; authors' code.
     """
-    _check_depth(trace, "affinity")
+    check_refinement("affinity", trace.tower)
     prefix, depth = trace.tower.prefix, trace.depth
     used = {depth + block for block in AFFINITY_BLOCKS if depth + block >= 0}
     total = votes = 0
@@ -164,7 +165,7 @@ def self_correlation(trace: Trace) -> Tensor:
     Source: Shao et al. 2024, "Explore the Potential of CLIP for Training-Free Open Vocabulary Semantic Segmentation"
         (CLIPtrase), arXiv 2407.08268, section 3.2.
     """
-    _check_depth(trace, "clusters")
+    check_refinement("clusters", trace.tower)
     record, prefix = trace.block(-2), trace.tower.prefix
     units = [F.normalize(z, dim=-1) for z in (record.q, record.k, record.v)]
     mean = sum((z @ z.mT).mean(dim=1) for z in units) / len(units)  # (b, tokens, tokens)
@@ -194,8 +195,14 @@ def _means(maps: Tensor, labels: Tensor) -> Tensor:
     return found
 
 
-def _check_depth(trace: Trace, kind: str) -> None:
-    if trace.depth < 2:
+def check_refinement(kind: str, tower: Tower) -> None:
+    """Refuses a refinement that has no meaning for a tower.
+
+    Raises:
+        ValueError: it reads more blocks than there are.
+    """
+    if kind != "pamr" and len(tower.blocks) < 2:
         raise ValueError(
-            f"Expected a tower of at least 2 blocks for the refinement {kind}, but got {trace.depth} in {trace.model}"
+            f"Expected a tower of at least 2 blocks for the refinement {kind}, but got {len(tower.blocks)}; "
+            "pamr works on every tower"
         )

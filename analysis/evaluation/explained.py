@@ -51,7 +51,7 @@ def explained_table(summary: pd.DataFrame) -> str:
     """The summary as Markdown: a row an explanation, means with 95 % intervals over images."""
     first = summary[summary["quantity"] == "flip_auc"].iloc[0]
     lines = [
-        f"{first['rows']} objects in {first['images']} fresh scenes; in brackets 95 % intervals of the mean over scenes "
+        f"{first['rows']} objects in {first['images']} fresh scenes; in brackets 95 % intervals over scenes "
         f"(bootstrap). Insertion and deletion are areas under the cosine at {STEPS + 1} points: more is better for "
         "insertion, less for deletion.",
         "",

@@ -8,6 +8,7 @@ import typer
 from dashboard.cli.console import CommandGroup, say_warning
 from dashboard.cli.datasets import show_datasets
 from dashboard.cli.diagnose import diagnose_image
+from dashboard.cli.judge import judge_image
 from dashboard.cli.maps import draw_maps
 from dashboard.cli.masks import draw_masks
 from dashboard.cli.models import show_models
@@ -54,6 +55,7 @@ app.command("app")(start_app)
 app.command("maps")(draw_maps)
 app.command("masks")(draw_masks)
 app.command("diagnose")(diagnose_image)
+app.command("judge")(judge_image)
 app.command("sweep")(sweep_images)
 app.add_typer(study, name="study")
 app.command("reproduce")(reproduce_row)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dashboard.cli.console import usage_errors
+from dashboard.cli.console import say, usage_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +39,17 @@ def explain_all(model: "Model", pixels: "Tensor", text: "Tensor", names: Sequenc
     """float32 (explainers, prompts, gh, gw) of the one image."""
     import numpy as np
 
-    from analysis.explainers import explain
+    from analysis.explainers import EXPLAINERS, explain
 
-    maps = [explain(model, pixels, text, name).patches[0].transpose(2, 0, 1) for name in names]
+    found = [explain(model, pixels, text, name) for name in names]
+    for one in found:
+        if one.empty.any():
+            say(
+                f"Note: {EXPLAINERS[one.explainer].title} finds no relevance at all for {int(one.empty.sum())} of the "
+                "prompts, so that its map is zero everywhere and has no maximum; grad_eclip_own_heads, chefer_all or "
+                "integrated_gradients may say more"
+            )
+    maps = [one.patches[0].transpose(2, 0, 1) for one in found]
     shape = (0, len(text), *model.tower.grid_of(pixels))
     return np.stack(maps).astype(np.float32) if maps else np.zeros(shape, np.float32)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from analysis.refinement import REFINEMENTS, Refinement, refine_maps
 from dashboard.cli.explained import describe_explainers, explain_all, explained_png
 from dashboard.cli.options import title_of
 from dashboard.cli.provenance import describe_image, describe_model, describe_versions, settings_line
@@ -38,6 +39,7 @@ class Request:
         surgery: whether feature surgery is applied.
         size: a side of the model's input in pixels, (height, width), or None for its native size.
         fit: how images are brought to it, see `Model.preprocess`.
+        refine: how the maps of methods are refined; None for not at all.
     """
 
     model: Model
@@ -52,6 +54,7 @@ class Request:
     surgery: bool
     size: int | tuple[int, int] | None
     fit: str
+    refine: Refinement | None = None
 
     def framing(self, image: LoadedImage) -> Framing:
         """Where an image lies on the input."""
@@ -68,7 +71,7 @@ class ImageMaps:
     """What was computed for one image.
 
     Attributes:
-        maps: float32 (methods, prompts, gh, gw).
+        maps: float32 (methods, prompts, gh, gw), or (methods, prompts, H, W) where they are refined by pixel.
         cls: float32 (methods, prompts), the same measure for the whole image. It depends on the method only through the
             interpolation of the position embedding, so not at all at the native size.
         probabilities: float32 (prompts,), the model's own zero-shot classification at this size.
@@ -89,20 +92,22 @@ def compute_maps(request: Request, image: LoadedImage) -> ImageMaps:
     groups: dict[str, dict[str, Method]] = {"bicubic": {}}
     for name, method in request.methods.items():
         groups.setdefault("bicubic" if native else method.position_interpolation, {})[name] = method
-    found: dict[str, DenseFeatures] = {}
+    found: dict[str, tuple[Tensor, Tensor]] = {}
     for interpolation, methods in groups.items():
         keep = max((method.reach for method in methods.values()), default=1)
-        trace = model.trace(pixels, position_interpolation=interpolation, keep=keep)
-        found |= zip(methods, iterate_dense_features(trace, methods.values()), strict=True)
+        trace = model.trace(pixels, interpolation, keep=None if request.refine else min(keep, len(model.tower.blocks)))
+        for name, features in zip(methods, iterate_dense_features(trace, methods.values()), strict=True):
+            sim = _measure(request, features)
+            patches = sim.patches if request.refine is None else refine_maps(sim.patches, request.refine, trace, pixels)
+            found[name] = sim.cls[0], patches[0].movedim(-1, 0)  # (t,), (t, gh, gw)
         if interpolation == "bicubic":  # CLIP's own
             grid = trace.grid
             plain = similarity(dense_features(trace, fit_method(model.tower, METHODS["clip"])), request.text)
     probabilities = class_probabilities(plain.cls, model.logit_scale, model.logit_bias)[0]
-    similarities = [_measure(request, found[name]) for name in request.methods]
-    maps = [s.patches[0].movedim(-1, 0) for s in similarities]  # each (t, gh, gw)
+    rows = [found[name] for name in request.methods]
     return ImageMaps(
-        maps=_stack(maps, (len(request.prompts), *grid)),
-        cls=_stack([s.cls[0] for s in similarities], (len(request.prompts),)),
+        maps=_stack([maps for _, maps in rows], (len(request.prompts), *grid)),
+        cls=_stack([cls for cls, _ in rows], (len(request.prompts),)),
         probabilities=probabilities.float().cpu().numpy(),
         explained=explain_all(model, pixels, request.text, request.explainers),
     )
@@ -140,6 +145,7 @@ def write_maps(folder: Path, stem: str, request: Request, image: LoadedImage, fo
         request.templates,
         framing.fit,
         f"feature surgery: {'yes' if request.surgery else 'no'}",
+        *([] if request.refine is None else [f"refined by {REFINEMENTS[request.refine.kind]}"]),
     )
     photo = image.framed(framing, request.model.fill_rgb).rgb
     write_npz(folder / f"{stem}_maps.npz", arrays)
@@ -176,6 +182,7 @@ def describe_maps(
         "redundant_text": "" if request.redundant is not None else None,
         "methods": dict(request.methods),
         "explainers": describe_explainers(request.explainers, request.prompts, found.explained),
+        "refinement": request.refine,
         "unit": request.unit,
         "picture_scale": "min-max of each map" if minmax else "signed, shared",
         "probabilities": dict(zip(request.prompts, found.probabilities, strict=True)),
@@ -186,6 +193,7 @@ def describe_maps(
 
 
 def _measures(request: Request, found: ImageMaps) -> Iterator[dict[str, Any]]:
+    cell = "strongest_pixel" if request.refine is not None and request.refine.by_pixel else "strongest_patch"
     for m, name in enumerate(request.methods):
         for t, prompt in enumerate(request.prompts):
             values = found.maps[m, t]
@@ -197,5 +205,5 @@ def _measures(request: Request, found: ImageMaps) -> Iterator[dict[str, Any]]:
                 "min": values.min(),
                 "mean": values.mean(dtype=np.float64),
                 "max": values.max(),
-                "strongest_patch": {"row": row, "column": column},
+                cell: {"row": row, "column": column},
             }

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli import options
-from dashboard.cli.console import FAILED, bar, interrupt_note, one_line, say, say_failures
+from dashboard.cli.console import FAILED, bar, interrupt_note, one_line, say, say_failures, usage_errors
 
 if TYPE_CHECKING:
+    from analysis.refinement import Refinement
     from dashboard.cli.image_paths import Failure, ImageSource
     from dashboard.cli.map_files import Request
     from surgery import Model
@@ -31,6 +32,16 @@ def draw_maps(
             "--explainer",
             help="chefer, rollout, grad_eclip, gradcam, legrad ..., repeatable: relevance in its own picture, each "
             "map on its own scale. --method takes these names as well.",
+            rich_help_panel=options.IMAGE_PANEL,
+        ),
+    ] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            "--refine",
+            metavar="pamr|affinity|clusters",
+            help="Refine the maps of methods: by similar pixels (PAMR; a value a pixel), by what patches attend to "
+            "(TagCLIP), or to the mean of clusters (CLIPtrase). With numbers: pamr:steps=5,dilations=8|16.",
             rich_help_panel=options.IMAGE_PANEL,
         ),
     ] = None,
@@ -74,6 +85,8 @@ def draw_maps(
       clip-theatre maps china --text "a pagoda" --method clip --method clearclip:alpha=4 --size 224
 
       clip-theatre maps toy-3 --text "a green ring" --method clip --method grad_eclip --explainer legrad
+
+      clip-theatre maps toy-3 --text "a green ring" --method naclip --refine pamr
     """
     started = time.perf_counter()
     written: list[str] = []
@@ -89,7 +102,7 @@ def draw_maps(
                 options.check_templates(templates)
             loaded = options.load_chosen(model, pretrained, random_weights, device, precision)
             request = _prepare(
-                loaded, prompts, templates, method or [], explainer or [], feature_surgery, wanted_size, fit
+                loaded, prompts, templates, method or [], explainer or [], feature_surgery, wanted_size, fit, refine
             )
             options.announce_limits(model, prompts, foreign_to_toy(sources))
             failures += _run(request, sources, out, normalize, written)
@@ -115,6 +128,7 @@ def _prepare(
     surgery: bool,
     size: int | tuple[int, int] | None,
     fit: str,
+    refine: str | None,
 ) -> "Request":
     """Everything that is the same for all images, checked before the first one."""
     from dashboard.cli.explained import choose_explainers
@@ -124,11 +138,26 @@ def _prepare(
     dense = [name for name in methods if name.strip() not in explained]
     chosen = options.choose_methods(model.tower, dense) if dense or not methods else {}
     options.check_size(model, size, fit)
+    refinement = _refinement(model, refine)
     weights = options.describe_weights(model)
     cuts = options.announce_cuts(model, prompts, templates)
     text = options.encode_prompts(model, prompts, templates)
     redundant = model.encode_text([""], templates) if surgery and len(prompts) == 1 else None
-    return Request(model, weights, chosen, explained, prompts, cuts, templates, text, redundant, surgery, size, fit)
+    return Request(
+        model, weights, chosen, explained, prompts, cuts, templates, text, redundant, surgery, size, fit, refinement
+    )
+
+
+def _refinement(model: "Model", text: str | None) -> "Refinement | None":
+    """How maps are refined; an unknown way, or one without a meaning for the tower, is a wrong command."""
+    from analysis.refinement import check_refinement, parse_refinement
+
+    if text is None:
+        return None
+    with usage_errors():
+        found = parse_refinement(text)
+        check_refinement(found.kind, model.tower)
+    return found
 
 
 def _run(
