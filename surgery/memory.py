@@ -56,6 +56,14 @@ def check_fits(model: Model, size_px: tuple[int, int], free: Callable[[torch.dev
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, in the words of Python or of PyTorch on any device."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        text in words for text in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
 def _system_free() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

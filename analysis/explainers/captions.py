@@ -9,7 +9,12 @@ from torch import Tensor
 
 from analysis.explainers.chefer import read_row, walk_back
 from analysis.explainers.exclip import pairs_of
-from analysis.explainers.explanation import LOGIT_SCALE, CaptionExplanation, image_features, start_pass
+from analysis.explainers.explanation import (
+    LOGIT_SCALE,
+    CaptionExplanation,
+    image_features,
+    start_pass,
+)
 from analysis.explainers.grad_eclip import block_reads, contributions
 from analysis.text_tokens import Caption, read_caption, token_tower
 from surgery.graph import Blocks, cosines, gradients_of_each, text_blocks, text_reading

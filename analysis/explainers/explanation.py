@@ -1,6 +1,7 @@
 """What an explainer returns, and what explainers share: the image inside the graph, texts in parts, error messages."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from analysis.text_tokens import Caption
 from surgery.features import unit_texts
 from surgery.graph import Blocks, Reading, image_blocks, image_reading
+from surgery.memory import is_out_of_memory
 from surgery.models import Model
 
 BUDGET_BYTES = 192 * 2**20
@@ -142,6 +144,22 @@ def start_pass(model: Model, pixels: Tensor, text: Tensor | None, position_inter
 def image_features(run: ImagePass) -> Tensor:
     """The model's own unit image features (b, d), in at least float32."""
     return F.normalize(run.model.tower.pool(run.streams[-1]), dim=-1)
+
+
+@contextmanager
+def saying_what_fits(name: str, pixels: Tensor, target: str) -> Iterator[None]:
+    """Where memory does not suffice in here, a MemoryError that says for what, and what needs less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["no more"])[0]
+        raise MemoryError(
+            f"Expected the explainer {name!r} to fit into memory for {len(pixels)} images of {pixels.shape[-2]} x "
+            f"{pixels.shape[-1]} pixels and {target}, but got: {reason}. "
+            "Fewer images or texts at once, a smaller size, and grad_eclip or gradcam instead need less"
+        ) from error
 
 
 def refuse(name: str, need: str, model: Model) -> ValueError:

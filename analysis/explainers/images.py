@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.explainers.chefer import chefer, chefer_all
-from analysis.explainers.explanation import Explanation, ImagePass, refuse, start_pass
+from analysis.explainers.explanation import Explanation, ImagePass, refuse, saying_what_fits, start_pass
 from analysis.explainers.grad_eclip import grad_eclip
 from analysis.explainers.gradcam import gradcam
 from analysis.explainers.integrated import integrated_gradients
@@ -139,10 +139,11 @@ def explain(
 
     Raises:
         ValueError: an unknown name, an explainer without meaning for the tower, or shapes that do not fit.
+        MemoryError: the graph does not fit into memory.
     """
     explainer = check_explainer(model, name)
-    run = start_pass(model, pixels, text, position_interpolation or explainer.position_interpolation)
-    with torch.enable_grad():
+    with torch.enable_grad(), saying_what_fits(name, pixels, f"{len(text)} texts"):
+        run = start_pass(model, pixels, text, position_interpolation or explainer.position_interpolation)
         values = explainer.compute(run)
     return pack(values.detach().cpu().numpy(), name, explainer, model)
 

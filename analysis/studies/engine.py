@@ -20,6 +20,7 @@ from analysis.studies.tables import fetch, join, to_table
 from data.datasets import Dataset
 from surgery import Model, RandomWeightsWarning, load_model
 from surgery.dense import fit_method
+from surgery.memory import is_out_of_memory
 
 RANDOM_SEED = 0
 """Of random weights, so that every process has the same."""
@@ -114,7 +115,7 @@ class Engine:
         try:
             return self._measure(items)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(items) == 1:
                 raise MemoryError(
@@ -190,13 +191,6 @@ def weights_fingerprint(model: Model) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        text in words for text in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def _joined(tables: Sequence[Tables]) -> Tables:

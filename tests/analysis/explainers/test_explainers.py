@@ -1,6 +1,7 @@
 """Explainers against slow independent ones in float64, their invariances and errors, and what they must not touch."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from surgery.text_tower import find_text_tower
 from surgery.words import tokenize
 from tests.analysis.explainers import slow
 from tests.tiny import TOWERS, picture, tiny_model
+from tests.towers import tower_model
 
 CAPTION = "a red circle and a blue ring"
 
@@ -196,3 +198,31 @@ def test_gradients_of_each_column():
     unused = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     found, none = gradients_of_each(torch.stack([x.square().sum(1), 3 * x[:, 0]], dim=1), [x, unused])
     assert found.tolist() == [[[2, 4]], [[3, 0]]] and none.shape == (2, 1, 3) and not none.any()
+
+
+def test_a_convolutional_tower_has_grad_cam_and_integrated_gradients_alone():
+    model = tower_model("convnext")
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, 3, 64, 96, generator=generator, dtype=torch.float64)
+    text = torch.randn(2, 24, generator=generator, dtype=torch.float64)
+    assert usable_explainers(model.tower) == ("gradcam", "integrated_gradients")
+    found = explain(model, pixels, text, "gradcam").patches
+    x = model.tower.convolve(pixels).detach().requires_grad_()
+    feature = model.tower.pool(model.tower.tokens(x, (2, 3), "bicubic"))[0]
+    (gradient,) = torch.autograd.grad(slow.cosine(feature, text[1]), x)
+    expected = (gradient.mean(dim=(-2, -1), keepdim=True) * x).sum(dim=1).clamp(min=0)[0].detach()
+    np.testing.assert_allclose(found[0, ..., 1], expected, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ValueError, match=r"layer to be layer4 for a convolutional tower, but got 'ln_1.0'"):
+        gradcam(start_pass(model, pixels, text, "bicubic"), layer="ln_1.0")
+    with pytest.raises(ValueError, match=r"attention over all tokens for the explainer 'rollout'.*gradcam and integ"):
+        explain(model, pixels, text, "rollout")
+
+
+def test_too_little_memory_is_said_with_what_needs_less(monkeypatch):
+    def fail(run):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    model, pixels, text = _case()
+    monkeypatch.setitem(EXPLAINERS, "legrad", replace(EXPLAINERS["legrad"], compute=fail))
+    with pytest.raises(MemoryError, match=r"'legrad' .* for 2 images of 48 x 48 pixels and 3 texts.*grad_eclip"):
+        explain(model, pixels, text, "legrad")
