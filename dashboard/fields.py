@@ -127,19 +127,26 @@ def write_ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def read_ranges(value: str) -> tuple[int, ...]:
+def read_ranges(value: str, below: int = MAX_PATCHES, kind: str = "patches") -> tuple[int, ...]:
     """The inverse of `write_ranges`.
 
+    Args:
+        value: of the address.
+        below: what no number reaches.
+        kind: what is numbered.
+
     Raises:
-        ValueError: no natural numbers, one of `MAX_PATCHES` or above, or not in ascending order.
+        ValueError: no natural numbers, one of `below` or above, more than `MAX_PATCHES`, or not in ascending order.
     """
     numbers: list[int] = []
     for run in value.split(","):
         first, dash, last = run.partition("-")
         start, end = read_natural(first), read_natural(last if dash else first)
-        if end >= MAX_PATCHES:
-            raise ValueError(f"Expected patches to be below {MAX_PATCHES}, but got {end}")
+        if end >= below:
+            raise ValueError(f"Expected {kind} to be below {below}, but got {end}")
         if end < start or (numbers and start <= numbers[-1]):
-            raise ValueError(f"Expected patches to ascend, but got {run[:20]!r}")
+            raise ValueError(f"Expected {kind} to ascend, but got {run[:20]!r}")
+        if len(numbers) + end - start >= MAX_PATCHES:
+            raise ValueError(f"Expected at most {MAX_PATCHES} {kind}, but got more")
         numbers += range(start, end + 1)
     return tuple(numbers)

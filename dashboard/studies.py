@@ -80,12 +80,22 @@ def _data_sets() -> list[Collection]:
     return found
 
 
-def request_of(collection: Collection, model: str, pretrained: str | None, tower: Tower) -> Study:
-    """The study that the page runs over a collection: the methods and measures that have a meaning for a tower."""
+def request_of(
+    collection: Collection, model: str, pretrained: str | None, tower: Tower, limit: int | None = None
+) -> Study:
+    """The study that the page runs over a collection: the methods and measures that have a meaning for a tower.
+
+    Args:
+        collection: its pictures.
+        model, pretrained: as in `surgery.load_model`.
+        tower: of that model.
+        limit: the first so many pictures; None for all.
+    """
     left_out = () if tower.has_residual else ("lens",)
     measures = tuple(name for name in MEASURES if name not in left_out)
     methods = tuple(usable_methods(tower))
-    return Study(model=model, pretrained=pretrained, data=collection.data, methods=methods, measures=measures)
+    asked = {"data": collection.data, "methods": methods, "measures": measures, "limit": limit or None}
+    return Study(model=model, pretrained=pretrained, **asked)
 
 
 def id_of(study: Study) -> str:

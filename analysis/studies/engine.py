@@ -130,9 +130,17 @@ class Engine:
             self.say(f"Memory did not suffice for {len(items)} images at once; going on with {half}")
         return _joined([self._halving(items[:half]), self._halving(items[half:])])
 
+    def read(self, index: int) -> Item:
+        """One image as the measures get it; `Item.rgb` is None where it cannot be read."""
+        return self._reader[index]
+
+    def batch_of(self, items: Sequence[Item]) -> Batch:
+        """Readable images as the measures get them."""
+        return Batch(self.model, items, self.methods, self._bank, self._keep)
+
     @torch.inference_mode()
     def _measure(self, items: Sequence[Item]) -> Tables:
-        batch = Batch(self.model, items, self.methods, self._bank, self._keep)
+        batch = self.batch_of(items)
         rows = {name: measure.measure(batch) for name, measure in self.measures.items()}
         return {name: to_table(columns) for name, columns in fetch(rows).items()}
 

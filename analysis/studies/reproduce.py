@@ -4,18 +4,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from analysis.evaluation.presets import COMMON, DATA_SETS, PROTOCOLS, assumptions, check_preset
+from analysis.evaluation.protocols import describe_method
 from analysis.evaluation.published import SOURCES, Published, published
-from analysis.studies.reader import StudyState
+from analysis.studies.protocols import MAPS
+from analysis.studies.reader import StudyFolder, StudyState
 from analysis.studies.run import run_study
 from analysis.studies.study import Study
 from analysis.studies.summary import summarise_study
 from data.registry import KINDS
 from surgery import METHODS, TITLES, Method
 from surgery.method_names import parse_method
+from surgery.methods import get_method
 
 OPENAI = "openai"
 BATCH = 4
+IN_ONE = (COMMON, "clearclip")
+"""Names of the one protocol in which several methods were printed, ClearCLIP's."""
 Runner = Callable[[Study, Path], StudyState]
 
 
@@ -111,19 +119,48 @@ def reproduce(
             precision=precision,
             protocol=f"{method}:{data_set}",
         )
-        state = run(study, Path(folder) / data_set)
-        yield from _rows(study, method, data_set, Path(folder) / data_set, state)
+        run(study, Path(folder) / data_set)
+        yield from measured_rows(StudyFolder(Path(folder) / data_set))
 
 
 def _methods(method: str, data_set: str, methods: Sequence[str]) -> tuple[str | Method, ...]:
     return tuple(methods) if method == COMMON else (PROTOCOLS[method, data_set].method,)
 
 
-def _rows(study: Study, method: str, data_set: str, folder: Path, state: StudyState) -> Iterator[Row]:
-    table = summarise_study(folder, measures=["segmentation"])["segmentation"].set_index(["method", "quantity"])
+def measured_rows(folder: StudyFolder) -> Iterator[Row]:
+    """A row a method of a finished or growing study with the measure "segmentation".
+
+    The published figure is that of the study's protocol on its own data set, and there is none for the protocol "maps".
+    """
+    study = folder.study
+    if study.protocol == MAPS:
+        yield from _rows(folder, lambda name: protocol_of_maps(folder, name), None, None)
+        return
+    method, _, data_set = study.protocol.partition(":")
+    own = data_set if folder.request["data set"] == data_set else None
+    protocol = PROTOCOLS[method, data_set]
+    yield from _rows(folder, lambda name: str(replace(protocol, method=parse_method(name))), method, own)
+
+
+def protocol_of_maps(folder: StudyFolder, method: str) -> str:
+    """The protocol "maps" in one line."""
+    height, width = folder.request["input size px"]
+    return (
+        f"{describe_method(parse_method(method))}; one pass at {height} x {width}, maps enlarged bilinearly, arg-max "
+        f"over the classes, background left out; templates {folder.study.templates}"
+    )
+
+
+def _rows(
+    folder: StudyFolder, protocol: Callable[[str], str], method: str | None, data_set: str | None
+) -> Iterator[Row]:
+    """Rows of a study; method and data set are those of the preset, None where there is no published figure."""
+    study, state = folder.study, folder.state
+    shown_set = data_set or str(folder.request["data set"])
+    table = summarise_study(folder.path, measures=["segmentation"])["segmentation"].set_index(["method", "quantity"])
     for name in study.methods:
         if (name, "miou") not in table.index:
-            yield Row(name, data_set, None, None, ("not measured: no image could be read",))
+            yield Row(name, shown_set, None, None, ("not measured: no image could be read",))
             continue
         mean, present = table.loc[(name, "miou")], table.loc[(name, "miou_present")]
         measured = Measured(
@@ -132,26 +169,54 @@ def _rows(study: Study, method: str, data_set: str, folder: Path, state: StudySt
             high=100 * float(mean["high"]),
             miou_present=100 * float(present["mean"]),
             images=int(mean["images"]),
-            protocol=str(replace(PROTOCOLS[method, data_set], method=parse_method(name))),
+            protocol=protocol(name),
         )
-        shown = name if method == COMMON else method
-        printed = published(shown, study.model, data_set, common=method == COMMON)
-        notes = _notes(study, method, data_set, printed, state)
-        yield Row(shown, data_set, measured, printed, notes)
+        preset = _preset_of(name, method)
+        printed = None
+        if preset is not None and data_set is not None:
+            printed = published(preset, study.model, data_set, common=method in IN_ONE)
+        notes = _notes(study, method, data_set, printed, state) if preset is not None else _limits(study, state)
+        yield Row(preset or name, shown_set, measured, printed, tuple(notes))
 
 
-def _notes(study: Study, method: str, data_set: str, printed: Published | None, state: StudyState) -> tuple[str, ...]:
-    notes = [f"assumed: {what}" for what in assumptions(method, data_set)]
+def _preset_of(name: str, method: str | None) -> str | None:
+    """The name of a study's method in the published tables; None for one that the protocol was not printed with."""
+    if method is None or method in IN_ONE:
+        return method and name
+    presets = (PROTOCOLS[method, data_set].method for data_set in DATA_SETS)
+    return method if any(get_method(preset) == parse_method(name) for preset in presets) else None
+
+
+def _notes(
+    study: Study, method: str, data_set: str | None, printed: Published | None, state: StudyState
+) -> tuple[str, ...]:
+    notes = [] if data_set is None else [f"assumed: {what}" for what in assumptions(method, data_set)]
     if printed is not None:
         notes += [f"published: {SOURCES[printed.source]}", *filter(None, [printed.note])]
         if study.pretrained != OPENAI:
             weights = study.pretrained or "the model's own weights"
             notes.append(f"published with OpenAI's weights, measured with {weights}")
+    return (*notes, *_limits(study, state))
+
+
+def _limits(study: Study, state: StudyState) -> Iterator[str]:
     if study.limit is not None:
-        notes.append(f"the first {state.images} images only: not comparable with the published figure")
+        yield f"the first {state.images} images only: not comparable with the published figure"
     if state.unreadable:
-        notes.append(f"{state.unreadable} images could not be read and are left out")
-    return tuple(notes)
+        yield f"{state.unreadable} images could not be read and are left out"
+
+
+def rows_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a table: method, data set, miou, low, high, present, images, published, difference, protocol, notes."""
+    lines = []
+    for row in rows:
+        m, printed = row.measured, row.published
+        figures = (np.nan,) * 4 if m is None else (m.miou, m.low, m.high, m.miou_present)
+        images, protocol = (0, "") if m is None else (m.images, m.protocol)
+        beside = (np.nan if printed is None else printed.miou, np.nan if row.difference is None else row.difference)
+        lines.append((row.method, row.data_set, *figures, images, *beside, protocol, "; ".join(row.notes)))
+    names = ["method", "data set", "miou", "low", "high", "present", "images", "published", "difference"]
+    return pd.DataFrame(lines, columns=[*names, "protocol", "notes"])
 
 
 def table_of(rows: Iterable[Row]) -> str:

@@ -159,6 +159,41 @@ def show_command(
         _report_unreadable(folder)
 
 
+@study.command("worst")
+def worst_command(
+    folder: Folder,
+    method: Annotated[str, typer.Option("--method", help="Whose maps; a method of the study.")] = "clip",
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", dir_okay=False, help="Also write all.")] = None,
+    lines: Annotated[int, typer.Option("--lines", min=1, help="Components printed.")] = 10,
+) -> None:
+    """Print which component writes the flip, and how often: shares of the flipped maps with 95 % intervals over images.
+
+    A map is flipped where its flip AUC is below 0.5; the component of its most negative blame is the worst. The study
+    needs the measures maps and blame.
+
+    [bold]Examples[/bold]
+
+      clip-theatre study worst out/toy
+    """
+    from analysis.studies import open_study
+    from analysis.studies.groups import worst_components
+    from data.store import write_table
+
+    table = worst_components(open_study(folder), method)
+    about = table.attrs
+    say(
+        f"{about['flipped']:,} of {about['maps']:,} maps of {about['all images']:,} images are flipped by {method}, in "
+        f"{about['images']:,} images"
+    )
+    shown = table.head(lines)
+    share = lambda row, name: f"{row[name]:.1%}"  # noqa: E731
+    for _, row in shown.iterrows():
+        ends = f"({share(row, 'worst low')} to {share(row, 'worst high')})"
+        typer.echo(f"{row['component']:12} worst in {share(row, 'worst'):>6} {ends:20}  mean {row['blame']:+.4f}")
+    if csv is not None:
+        write_table(csv, table)
+
+
 @study.command("compare")
 def compare_command(
     first: Folder,

@@ -1,28 +1,32 @@
-"""Figures over a collection: AUC of every method, one method against another, components, lens and layers in groups."""
+"""Figures over a collection: AUC of every method, one figure against another, curves over depths in two groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.figures.theme import NEGATIVE, NEUTRAL, POSITIVE, apply_theme, escape, method_colour
+from analysis.studies.groups import GROUPS, GroupMeans
+from analysis.studies.pairs import BINS, count_bins
+from dashboard.figures.theme import NEUTRAL, apply_theme, escape, method_colour
 
 FLIPPED, OTHERS = "#D55E00", "#0072B2"
 """Groups of maps, flipped and not, on every figure of a study."""
 
-BINS = 20
+GROUP_COLOURS = dict(zip(GROUPS, (FLIPPED, OTHERS), strict=True))
+BANDS = dict(zip(GROUPS, ("rgba(213,94,0,0.18)", "rgba(0,114,178,0.18)"), strict=True))
+
 MOST_POINTS = 4000
-"""A scatter of more points shows a sample."""
+"""A scatter of more points shows a sample of them over the density of all."""
+DENSITY_CELLS = 40
 HEIGHT = 270
-COMPONENT_HOVER = (
-    "%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}), worst in %{customdata[2]:.0%}<extra></extra>"
-)
 
 
 def plot_auc_histogram(
     auc: Mapping[str, np.ndarray], chosen: np.ndarray, method: str, titles: Mapping[str, str]
 ) -> go.Figure:
-    """How many maps have which flip AUC: bars of one method, chosen maps solid, and a line for every other method.
+    """How many maps have which flip AUC: bars of one method, chosen maps solid, and a line for every other method, of
+    the chosen maps.
 
     Args:
         auc: method -> (n,).
@@ -33,11 +37,10 @@ def plot_auc_histogram(
     Returns:
         A figure whose bars can be clicked: curve 0, the point index is the bin of width 1 / `BINS`.
     """
-    edges = np.linspace(0, 1, BINS + 1)
-    middles = (edges[:-1] + edges[1:]) / 2
-    every = _counts(auc[method], edges)
+    middles = (np.arange(BINS) + 0.5) / BINS
+    every = count_bins(auc[method])
     figure = go.Figure()
-    some = _counts(auc[method][chosen], edges)
+    some = count_bins(auc[method][chosen])
     hover = "%{customdata} maps<extra></extra>"
     colours = [FLIPPED if middle < 0.5 else OTHERS for middle in middles]
     for values, opacity in ((every, 0.25), (some, 0.95)):
@@ -54,7 +57,7 @@ def plot_auc_histogram(
         if name != method:
             figure.add_scatter(
                 x=middles,
-                y=_counts(values, edges),
+                y=count_bins(values[chosen]),
                 mode="lines",
                 name=escape(titles[name]),
                 hoverinfo="skip",
@@ -68,16 +71,12 @@ def plot_auc_histogram(
     return figure
 
 
-def _counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    return np.histogram(values[np.isfinite(values)], edges)[0]
-
-
 def plot_pairs(
     x: np.ndarray,
     y: np.ndarray,
     chosen: np.ndarray,
     flipped: np.ndarray,
-    words: Sequence[str],
+    words: Callable[[int], str],
     title: str,
     axes: tuple[str, str],
     diagonal: bool = False,
@@ -88,7 +87,7 @@ def plot_pairs(
         x, y: (n,).
         chosen: bool (n,), drawn solid.
         flipped: bool (n,), the colour.
-        words: (n,) for hover.
+        words: number of a map -> what its dot says.
         title: says what is plotted.
         axes: titles of x and y.
         diagonal: whether to draw the line of equal values.
@@ -98,27 +97,29 @@ def plot_pairs(
         all, or a sample of `MOST_POINTS`, in which case the title says so.
     """
     shown = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    every, figure = shown, go.Figure()
     if len(shown) > MOST_POINTS:
         title = f"{title}, sample of {MOST_POINTS:,}"
-        shown = np.sort(np.random.default_rng(0).choice(shown, MOST_POINTS, replace=False))
+        shown = _sample(shown, chosen)
     solid = chosen[shown]
-    figure = go.Figure()
     figure.add_scatter(
         x=x[shown],
         y=y[shown],
         mode="markers",
-        text=[words[n] for n in shown],
+        text=[words(int(n)) for n in shown],
         hovertemplate="%{text}<extra></extra>",
         marker={
             "color": np.where(flipped[shown], FLIPPED, OTHERS),
             "size": 6,
-            "opacity": np.where(solid, 0.8, 0.12),
+            "opacity": np.where(solid, 0.8, 0.12) if not solid.all() else 0.8,
             "line": {"width": 0},
         },
         selected={"marker": {"opacity": 0.9}},
         unselected={"marker": {"opacity": 0.15}},
         showlegend=False,
     )
+    if len(every) > len(shown):
+        figure.add_trace(_density(x[every], y[every]))
     if diagonal:
         figure.add_scatter(
             x=[0, 1], y=[0, 1], mode="lines", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip", showlegend=False
@@ -130,149 +131,80 @@ def plot_pairs(
     return figure, shown
 
 
-def plot_components(
-    labels: Sequence[str],
-    mean: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    worst: np.ndarray,
-    marked: str,
-    title: str,
-) -> tuple[go.Figure, list[int]]:
-    """What components add to the contrast on average, with intervals, and how often each is the worst.
+def _sample(shown: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """`MOST_POINTS` of the maps, chosen ones first."""
+    random = np.random.default_rng(0)
+    first, rest = shown[chosen[shown]], shown[~chosen[shown]]
+    if len(first) >= MOST_POINTS:
+        return np.sort(random.choice(first, MOST_POINTS, replace=False))
+    return np.sort(np.concatenate([first, random.choice(rest, MOST_POINTS - len(first), replace=False)]))
 
-    Args:
-        labels: (k,) of the components.
-        mean, low, high: (k,).
-        worst: (k,) share of maps in which the component is the most negative.
-        marked: label of the chosen component.
-        title: says what is plotted.
 
-    Returns:
-        The figure, and the numbers of the components of its bars (curve 0), which can be clicked: the most negative
-        first, then those of largest size.
-    """
-    order = np.argsort(mean)
-    most = [*order[:8], *[n for n in order[::-1] if mean[n] > 0][:4][::-1]]
-    shown = list(dict.fromkeys(int(n) for n in most))
-    reach = [np.nan_to_num(high[shown] - mean[shown]), np.nan_to_num(mean[shown] - low[shown])]
-    names = [labels[n] for n in shown]
-    figure = go.Figure()
-    figure.add_bar(
-        x=mean[shown],
-        y=names,
-        orientation="h",
-        showlegend=False,
-        marker={
-            "color": [NEGATIVE if mean[n] < 0 else POSITIVE for n in shown],
-            "line": {"width": [2.5 if labels[n] == marked else 0 for n in shown], "color": NEUTRAL},
-        },
-        error_x={
-            "type": "data",
-            "array": reach[0],
-            "arrayminus": reach[1],
-            "thickness": 1.2,
-            "width": 3,
-            "color": NEUTRAL,
-        },
-        customdata=np.stack([low[shown], high[shown], worst[shown]], axis=1),
-        hovertemplate=COMPONENT_HOVER,
-    )
-    for n in shown:
-        if worst[n] >= 0.005:
-            words = {"text": f"worst in {worst[n]:.0%}", "font": {"size": 11}, "showarrow": False}
-            figure.add_annotation(x=1, xref="paper", xanchor="right", y=labels[n], **words)
-    apply_theme(figure, title, 24 * len(shown) + 74)
-    figure.update_yaxes(autorange="reversed", type="category")
-    span = float(max(abs(np.nanmin(low[shown], initial=0)), np.nanmax(high[shown], initial=0), 1e-9))
-    figure.update_xaxes(title="contrast (cosine)", range=[-1.2 * span, 1.9 * span])
-    return figure, shown
+def _density(x: np.ndarray, y: np.ndarray) -> go.Heatmap:
+    """How many maps are where, all of them, in grey under the dots: the logarithm, so that few are seen as well."""
+    counts, across, up = np.histogram2d(x, y, DENSITY_CELLS)
+    shade = np.where(counts > 0, np.log1p(counts), np.nan).T.astype(np.float32)
+    middles = [(ends[:-1] + ends[1:]) / 2 for ends in (across, up)]
+    grey = [[0, "rgba(138,143,148,0.08)"], [1, "rgba(138,143,148,0.6)"]]
+    return go.Heatmap(x=middles[0], y=middles[1], z=shade, colorscale=grey, showscale=False, hoverinfo="skip")
 
 
 def plot_depths(
-    groups: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    groups: Mapping[str, GroupMeans],
     title: str,
     axes: tuple[str, str],
     mark: int | None,
-    turning: np.ndarray | None = None,
+    turning: pd.DataFrame | None = None,
+    ticks: Sequence[str] | None = None,
 ) -> go.Figure:
     """Means over depths of flipped maps and of the others, with bands; below them how often a sign turns at a depth.
 
     Args:
-        groups: name ("flipped", "not flipped") -> mean, low, high (k,).
+        groups: "flipped", "not flipped" -> means of k columns.
         title, axes: texts of the figure.
         mark: the chosen depth.
-        turning: (k,) share of maps whose sign turns there for good; None for none.
+        turning: a column a group, share of its maps whose sign turns there for good; None for none.
+        ticks: k names of the depths; None for numbers from 0.
 
     Returns:
         A figure whose markers can be clicked; the point index is the depth. Curves come in threes: mean, low, high.
     """
     figure = go.Figure()
-    for name, (mean, low, high) in groups.items():
-        colour = FLIPPED if name == "flipped" else OTHERS
-        depths = np.arange(len(mean))
-        figure.add_scatter(
-            x=depths, y=mean, mode="lines+markers", name=name, line={"color": colour}, marker={"size": 6}
-        )
-        figure.add_scatter(x=depths, y=low, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False)
-        figure.add_scatter(
-            x=depths,
-            y=high,
-            mode="lines",
-            line={"width": 0},
-            fill="tonexty",
-            hoverinfo="skip",
-            showlegend=False,
-            fillcolor="rgba(213,94,0,0.18)" if name == "flipped" else "rgba(0,114,178,0.18)",
-        )
+    for name, group in groups.items():
+        depths = np.arange(len(group.mean))
+        line = {"color": GROUP_COLOURS[name]}
+        figure.add_scatter(x=depths, y=group.mean, mode="lines+markers", name=name, line=line, marker={"size": 6})
+        band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        figure.add_scatter(x=depths, y=group.low, **band)
+        figure.add_scatter(x=depths, y=group.high, fill="tonexty", fillcolor=BANDS[name], **band)
     apply_theme(figure, title, HEIGHT)
     if turning is not None:
-        figure.add_bar(
-            x=np.arange(len(turning)),
-            y=turning,
-            yaxis="y2",
-            marker={"color": NEUTRAL, "opacity": 0.3},
-            name="sign turns for good (share, right)",
-            hovertemplate="depth %{x}: %{y:.0%}<extra></extra>",
-        )
-        figure.update_layout(
-            yaxis2={"overlaying": "y", "side": "right", "range": [0, 1], "showgrid": False, "tickformat": ".0%"}
-        )
+        _add_turning(figure, turning)
     figure.update_xaxes(title=axes[0])
+    if ticks is not None:
+        every = max(1, len(ticks) // 7)
+        places = sorted({*range(0, len(ticks) - 1, every), len(ticks) - 1})
+        figure.update_xaxes(tickvals=places, ticktext=[ticks[place] for place in places])
     figure.update_yaxes(title=axes[1], selector={"anchor": "x"})
     figure.update_layout(
         hovermode="closest",
-        legend={"y": -0.34, "yanchor": "top", "x": 0, "xanchor": "left", "traceorder": "normal"},
-        margin={"b": 96},
+        legend={"y": -0.3, "yanchor": "top", "x": 0, "xanchor": "left", "traceorder": "normal"},
+        margin={"b": 76},
     )
     if mark is not None:
         figure.add_vline(x=mark, line={"color": NEUTRAL, "dash": "dot"})
     return figure
 
 
-def plot_blame_pairs(
-    labels: Sequence[str], x: np.ndarray, y: np.ndarray, marked: str, axes: tuple[str, str]
-) -> go.Figure:
-    """Mean blame of every component in one study against another, a dot a component."""
-    figure = go.Figure()
-    big = np.argsort(-(np.abs(x) + np.abs(y)))[:8]
-    words = [label if place in big or label == marked else "" for place, label in enumerate(labels)]
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="markers+text",
-        text=words,
-        textposition="top center",
-        customdata=list(labels),
-        showlegend=False,
-        hovertemplate="%{customdata}: %{x:.3f} and %{y:.3f}<extra></extra>",
-        marker={"size": 7, "color": NEUTRAL},
-    )
-    ends = [float(np.nanmin([x, y])), float(np.nanmax([x, y]))]
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip", showlegend=False
-    )
-    apply_theme(figure, "Mean blame, a dot a component", 300)
-    figure.update_xaxes(title=axes[0])
-    figure.update_yaxes(title=axes[1])
-    return figure
+def _add_turning(figure: go.Figure, turning: pd.DataFrame) -> None:
+    for name in (name for name in GROUPS if name in turning):
+        figure.add_bar(
+            x=turning["depth"],
+            y=turning[name],
+            yaxis="y2",
+            marker={"color": GROUP_COLOURS[name], "opacity": 0.35},
+            showlegend=False,
+            hovertemplate=f"depth %{{x}}: the sign turns for good in %{{y:.0%}} ({name})<extra></extra>",
+        )
+    right = {"overlaying": "y", "side": "right", "range": [0, 1], "showgrid": False, "tickformat": ".0%"}
+    figure.update_layout(yaxis2={**right, "nticks": 4, "title": {"text": "turns for good", "font": {"size": 11}}})

@@ -13,12 +13,13 @@ def show_picture(entry: Entry, model: dict[str, str]) -> None:
     """Puts a picture of a study on the table: its class first among the prompts, its object as the region.
 
     Args:
-        entry: picture and class.
+        entry: picture and class; "" for the first of its classes.
         model: fields of the case that name the study's model; empty leaves the case's own.
     """
     name, text = entry
     sample = services.sample_named(name)
-    prompts = tuple(dict.fromkeys((text, *sample.prompts)))
+    prompts = tuple(dict.fromkeys((*([text] if text else []), *sample.prompts)))
+    text = text or next(iter(sample.masks), "")
     region = f"object:{text}" if text in sample.masks else ""
     state.update(image=name, prompts=prompts, prompt="", region=region, patch=None, word=None, caption="", **model)
 

@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from analysis.studies import Study, run_study
+from analysis.sweep import SweepGrid
 from dashboard import studies
 from data.registry import open_dataset
 from tests.browser.conftest import WINDOW
@@ -18,6 +19,7 @@ from tests.browser.driver import expect_no_exception, open_page, wait_until_idle
 from tests.browser.server import Server, running_server
 
 SCENES = 30
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 METHODS = ("clip", "clip_surgery")
 
 
@@ -25,7 +27,9 @@ METHODS = ("clip", "clip_surgery")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finished studies: one of toy scenes, and another of the same with one method only."""
     root = tmp_path_factory.mktemp("lab")
-    run_study(Study(data=f"toy:{SCENES}", methods=METHODS, measures=studies.MEASURES), root / "scenes")
+    measures = (*studies.MEASURES, "alpha", "segmentation")
+    grid = SweepGrid(kinds=("vv",), alpha=(1.0, 2.0))
+    run_study(Study(data=f"toy:{SCENES}", methods=METHODS, measures=measures, grid=grid), root / "scenes")
     run_study(Study(data=f"toy:{SCENES}", methods=("clip",), measures=("maps", "blame"), batch=4), root / "again")
     return root
 
@@ -35,6 +39,7 @@ def lab_server(browser: Browser, lab: Path, tmp_path_factory: pytest.TempPathFac
     """A dashboard with `--studies`, with a cache of its own."""
     folder = tmp_path_factory.mktemp("lab server")
     environment = {studies.STUDIES_VARIABLE: str(lab), "CLIP_THEATRE_CACHE": str(folder / "cache")}
+    environment[studies.DATA_VARIABLE] = str(SHARED)
     with running_server(folder / "log.txt", environment) as started:
         yield started
         assert started.errors() == []
@@ -136,6 +141,17 @@ def test_a_study_is_begun_stopped_and_gone_on_with_after_a_restart(browser: Brow
         page.context.close()
 
 
+def loose_files(archive: Path, folder: Path, images: int) -> list[Path]:
+    """The first pictures of an archive as NAME.png and NAME_mask.png."""
+    written = []
+    with zipfile.ZipFile(archive) as found:
+        for name in found.namelist()[: 2 * images]:
+            kind, file = name.split("/")
+            written.append(folder / (file if kind == "images" else file.replace(".png", "_mask.png")))
+            written[-1].write_bytes(found.read(name))
+    return written
+
+
 def test_an_archive_with_masks_is_studied_and_a_broken_one_is_refused(
     page: Page, lab_server: Server, tmp_path: Path
 ) -> None:
@@ -153,8 +169,11 @@ def test_an_archive_with_masks_is_studied_and_a_broken_one_is_refused(
     uploader.set_input_files(broken)
     expect(page.get_by_text("to be a ZIP file")).to_be_visible()
     wait_until_idle(page)
+    uploader.set_input_files(loose_files(path, tmp_path, 3))
+    expect(page.get_by_text("6 files (3 images)")).to_be_visible()
+    wait_until_idle(page)
     uploader.set_input_files(path)
-    expect(page).to_have_url(re.compile("study.collection=zip"))
+    expect(page.get_by_text("scenes.zip (30 images)")).to_be_visible()
     wait_until_idle(page)
     page.get_by_role("button", name=re.compile("^Study it with")).click()
     expect(page.get_by_text(re.compile("30 pictures"))).to_be_visible()
@@ -162,7 +181,37 @@ def test_an_archive_with_masks_is_studied_and_a_broken_one_is_refused(
     assert len(pictures(page).all()) == 24
 
 
-def test_two_studies_are_compared(page: Page, lab_server: Server) -> None:
+def test_two_studies_are_compared_and_a_segmented_picture_opens_in_flip(page: Page, lab_server: Server) -> None:
     open_page(page, lab_server.url, "study", **{"study.id": "lab-scenes", "study.against": "lab-again"})
     expect_no_exception(page)
     expect(page.get_by_text("Maps that changed most")).to_be_visible()
+    strips = page.get_by_role("group", name="Label maps of the study").get_by_role("button")
+    shares = [int(re.search(r"mIoU (\d+)", title)[1]) for title in strips.evaluate_all("all => all.map(b => b.title)")]
+    assert len(shares) == 6
+    assert shares == sorted(shares)
+    page.locator(".st-key-study-ious .barlayer .point").last.click(force=True)
+    expect(page).to_have_url(re.compile(r"study\.class="))
+    wait_until_idle(page)
+    strips.first.click()
+    page.wait_for_url(re.compile("/flip"))
+    wait_until_idle(page)
+    expect_no_exception(page)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the photographs of ../shared/data are not here")
+def test_two_visitors_study_two_data_sets_at_once(browser: Browser, lab_server: Server) -> None:
+    visitors = [browser.new_context(viewport=WINDOW).new_page() for _ in range(2)]
+    problems = [watch_console(page) for page in visitors]
+    for page, name in zip(visitors, ("coco_pan200", "davis60"), strict=True):
+        asked = {"study.collection": f"data:{name}/", "study.limit": "4"}
+        open_page(page, lab_server.url, "study", **asked)
+    for page in visitors:
+        page.get_by_role("button", name=re.compile("^Study it with")).click()
+    for page, name in zip(visitors, ("coco_pan200", "davis60"), strict=True):
+        expect(page.get_by_text(re.compile("4 pictures, "))).to_be_visible()
+        wait_until_idle(page)
+        expect_no_exception(page)
+        assert name in headline(page)
+        assert len(pictures(page).all()) >= 4
+        page.context.close()
+    assert problems == [[], []]

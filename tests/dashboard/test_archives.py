@@ -64,6 +64,24 @@ def test_paths_of_the_archive_are_never_used(cache: Path) -> None:
     assert not (cache.parent / "evil").exists()
 
 
+def test_single_files_are_a_collection_too() -> None:
+    files = [("a.jpg", PICTURE), ("a.png", IDS), ("b.png", PICTURE), ("b_mask.png", WHITE_ON_BLACK), ("c.png", PICTURE)]
+    found = archives.gather(files)
+    assert (found.name, found.images) == ("5 files", 2)
+    samples = list(open_dataset(found.folder))
+    texts = [[region.text for region in sample.regions()] for sample in samples]
+    assert texts == [["object 3", "object 5"], ["object 1"]]
+    assert archives.gather(files[::-1]) == found
+    named = archives.gather([*files, ("classes.txt", b"1\tdog\n3\tcat\n5\tbird\n")])
+    assert named.sha256 != found.sha256
+    assert [region.text for region in next(iter(open_dataset(named.folder))).regions()] == ["cat", "bird"]
+    assert archives.gather([("mine.ZIP", zipped(**dict(files)))]).images == 2
+    with pytest.raises(ValueError, match="Expected one ZIP file, or pictures"):
+        archives.gather([*files, ("d.zip", b"")])
+    with pytest.raises(ValueError, match="at most 4000 files"):
+        archives.gather([(f"{n}.png", b"") for n in range(4001)])
+
+
 def lying() -> bytes:
     """An archive whose directory says that a member has 100 bytes, but which unpacks to 10 MB."""
     content = zipped(**{"images/a.png": bytes(10_000_000), "masks/a.png": WHITE_ON_BLACK})

@@ -1,14 +1,21 @@
 """Ids of studies and pictures: what may be opened, and nothing else."""
 
+import io
+import zipfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.studies import Study, run_study
-from dashboard import studies
-from dashboard.pages.study import plots, results
-from dashboard.pages.study.exports import maps_table, python_of
+from analysis.studies.curves import SweepLine
+from analysis.sweep import SweepGrid
+from dashboard import state, studies
+from dashboard.pages.study import results
+from dashboard.pages.study.compare import OTHER
+from dashboard.pages.study.exports import pieces_of, python_of, report, tables_zip
 from dashboard.pages.study.grid import paint
 from dashboard.pages.study.settings import StudySettings
 from surgery import CLASSIC, load_model
@@ -20,7 +27,10 @@ METHODS = ("clip", "clip_surgery")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished study of the toy."""
     root = tmp_path_factory.mktemp("studies")
-    run_study(Study(data="toy:12", methods=METHODS, measures=studies.MEASURES), root / "first")
+    measures = (*studies.MEASURES, "alpha", "segmentation")
+    grid = SweepGrid(kinds=("qk", "vv"), alpha=(0.5, 1.0, 2.0))
+    run_study(Study(data="toy:12", methods=METHODS, measures=measures, grid=grid), root / "first")
+    run_study(Study(data="toy:12", methods=("clip",), measures=("maps", "blame"), batch=4), root / "again")
     return root
 
 
@@ -31,7 +41,7 @@ def key(lab: Path, monkeypatch: pytest.MonkeyPatch) -> results.Key:
 
 
 def test_only_studies_that_are_kept_here_are_opened(key: results.Key, lab: Path) -> None:
-    assert studies.lab_studies() == ["lab-first"]
+    assert studies.lab_studies() == ["lab-again", "lab-first"]
     assert studies.opened("lab-first").study.data == "toy:12"
     for id in ("", "lab-", "lab-..", "lab-../first", "own-", "own-" + "g" * 32, f"lab-{lab}", "../first"):
         with pytest.raises(ValueError, match="Expected study to be one that is kept here"):
@@ -78,10 +88,11 @@ def test_overview_agrees_with_the_rows_of_the_study(key: results.Key) -> None:
 def test_filters_and_order(key: results.Key) -> None:
     seen = results.overview(key)
     auc = seen.figure("flip_auc", "clip")
-    order = results.order_of(seen, StudySettings(), None)
+    every = np.ones(len(seen), bool)
+    order = results.order_of(seen, every, StudySettings(), None)
     assert len(order) == len(seen.index)
     assert (np.diff(auc[order]) >= 0).all()
-    assert (np.diff(auc[results.order_of(seen, StudySettings(sort="lit"), None)]) <= 0).all()
+    assert (np.diff(auc[results.order_of(seen, every, StudySettings(sort="lit"), None)]) <= 0).all()
     kept = results.chosen_rows(seen, StudySettings(high=0.4, chosen=(0, 1, 2)))
     assert kept.tolist() == [bool(a <= 0.4 and n in (0, 1, 2)) for a, n in zip(auc, seen.index, strict=True)]
     one = str(seen.text[0])
@@ -89,14 +100,14 @@ def test_filters_and_order(key: results.Key) -> None:
 
 
 def test_blame_of_every_pair_adds_up_to_its_contrast(key: results.Key) -> None:
-    seen, blame = results.overview(key), results.blame(key, "clip")
+    seen, blame = results.overview(key), results.columns(key, "blame", "", StudySettings())
     assert blame.read.all()
     assert blame.values.sum(axis=1) == pytest.approx(seen.figure("contrast", "clip"), abs=1e-4)
     found = results.split(key, "blame", "", StudySettings())
-    flipped = seen.figure("flip_auc", "clip") < 0.5
+    flipped = seen.flipped("clip")
     assert found.flipped.rows == flipped.sum()
     assert found.flipped.mean == pytest.approx(blame.values[flipped].mean(axis=0), abs=1e-6)
-    assert found.worst.sum() == pytest.approx(1)
+    assert found.worst.mean.sum() == pytest.approx(1)
 
 
 def test_maps_are_those_of_the_picture(key: results.Key) -> None:
@@ -112,11 +123,47 @@ def test_maps_are_those_of_the_picture(key: results.Key) -> None:
     assert paint(None, values, 0.3).startswith("data:image/jpeg;base64,")
 
 
-def test_tables_for_people_hold_every_chosen_map(key: results.Key) -> None:
-    seen, settings = results.overview(key), StudySettings(high=0.5)
-    table, kept = maps_table(seen, settings), results.chosen_rows(seen, settings)
-    assert table["flip_auc clip"].tolist() == seen.figure("flip_auc", "clip")[kept].tolist()
-    classes = plots.class_table(seen, settings)
-    assert classes["maps"].sum() == kept.sum()
-    assert (classes["flipped"] == (classes["auc"] < 0.5)).all() or len(classes) < kept.sum()
-    assert "run_study(study" in python_of(studies.opened("lab-first"), settings)
+@pytest.fixture
+def shown(key: results.Key) -> results.Shown:
+    """A selection of a study, with another one beside it."""
+    return results.shown(key, StudySettings(id="lab-first", against="lab-again", low=0.1, figure="maps.contrast"))
+
+
+def test_everything_on_the_page_is_handed_out_as_numbers_and_in_the_report(
+    shown: results.Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "recall", lambda name, default: default)
+    found = list(pieces_of(shown))
+    names = "maps histogram against blame lens turning layers classes sizes methods sweep segmentation class-iou"
+    assert [piece.name for piece in found] == [*names.split(), "picture-iou", "differences", "changed", "blame-pairs"]
+    with zipfile.ZipFile(io.BytesIO(tables_zip(found))) as archive:
+        assert archive.namelist() == [f"{piece.name}.csv" for piece in found]
+    page = report(shown, found, "print(1)").decode()
+    assert page.count("<h2>") == len(found) + 1
+    assert page.count("Plotly.newPlot(") >= sum(piece.figure is not None for piece in found)
+    assert "<script src=" not in page  # nothing comes from elsewhere
+
+
+def test_the_python_of_every_piece_gives_its_table(
+    shown: results.Shown, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "recall", lambda name, default: default)
+    found = list(pieces_of(shown))
+    python = python_of(shown, found).replace("out/study", str(lab / "first")).replace(OTHER, str(lab / "again"))
+    given: dict[str, object] = {}
+    with redirect_stdout(io.StringIO()):
+        exec(python, given)
+    for piece in found:
+        pd.testing.assert_frame_equal(given[piece.variable], piece.table(), obj=piece.name)
+
+
+def test_the_sweep_at_alpha_1_and_the_lens_at_the_end_are_the_maps(shown: results.Shown) -> None:
+    auc = results.sweep(shown.key, "contrast", SweepLine("vv"), shown.filters)
+    assert auc.labels == ("0.5", "1", "2", "no residual")
+    lens = results.split(shown.key, "lens", "depth_", shown.filters)
+    for group, side in zip(lens.groups.values(), (True, False), strict=True):
+        own = shown.kept & (shown.seen.flipped("clip") == side)
+        assert group.mean[-1] == pytest.approx(shown.seen.figure("contrast", "clip")[own].mean(), abs=1e-4)
+        assert group.rows == own.sum()
+    table = results.turning(shown.key, shown.filters)
+    assert ((table[["flipped", "not flipped"]].sum() <= 1) & (table[["flipped", "not flipped"]] >= 0).all()).all()

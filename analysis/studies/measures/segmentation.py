@@ -63,11 +63,7 @@ class Segmentation(Measure):
         self._segmenter = None if protocol is None else _segmenter(study, model, protocol, texts or _single(self.names))
 
     def measure(self, batch: Batch) -> Rows:
-        parts: list[tuple[int, str, np.ndarray]] = []
-        labels = self._by_maps(batch) if self._segmenter is None else self._by_protocol(batch)
-        for item, method, label in labels:
-            pairs = self._pairs(item, label)
-            parts.append((item.index, method, pairs))
+        parts = [(item.index, method, self._pairs(item, label)) for item, method, label in self.iterate_labels(batch)]
         count = len(self.names)
         found = [(index, method, place) for index, method, pairs in parts for place in np.flatnonzero(pairs)]
         return {
@@ -78,9 +74,17 @@ class Segmentation(Measure):
             "pixels": np.concatenate([pairs[pairs > 0] for _, _, pairs in parts]).astype(np.int32),
         }
 
+    def iterate_labels(self, batch: Batch) -> Iterator[tuple[Item, str, Tensor]]:
+        """Label maps (H, W) of every image and method, numbers of `names`."""
+        return self._by_maps(batch) if self._segmenter is None else self._by_protocol(batch)
+
+    def truth_of(self, item: Item) -> Tensor:
+        """The true label map (H, W), numbers of `names`; 255 where it does not count."""
+        return self._label_of[item.mask.long()]
+
     def _pairs(self, item: Item, label: Tensor) -> np.ndarray:
         """Pixels of every pair of true and predicted class, (classes * classes,)."""
-        truth = self._label_of.to(label.device)[item.mask.to(label.device).long()]
+        truth = self.truth_of(item).to(label.device)
         known = truth != IGNORE
         count = len(self.names)
         return torch.bincount(truth[known] * count + label[known], minlength=count * count).cpu().numpy()

@@ -11,8 +11,11 @@ from dashboard.pages.study.settings import StudySettings
 from dashboard.panels.page import EXPECTED
 from dashboard.panels.texts import plain
 from dashboard.panels.work import work_through
+from data.images import IMAGE_SUFFIXES
 
-PROBLEM = "study archive"
+PROBLEM, UPLOADS = "study archive", "study uploads"
+LIMITS = (0, 20, 100, 1000)
+"""How many pictures of a collection may be studied; 0 for all."""
 
 
 def render_begin(case: Case, settings: StudySettings) -> None:
@@ -25,7 +28,7 @@ def render_begin(case: Case, settings: StudySettings) -> None:
         with second:
             _render_collections(case, settings)
         with third:
-            _render_archive()
+            _render_upload()
     if settings.id.startswith("own-"):
         _run(settings.id, begun)
 
@@ -36,9 +39,7 @@ def _render_known(settings: StudySettings) -> None:
     st.selectbox(
         "Finished studies",
         options,
-        format_func=lambda id: (
-            id.removeprefix("lab-") if id.startswith("lab-") else "the one begun here" if id else "none"
-        ),
+        format_func=_title,
         help="Folders below the one that clip-theatre app --studies FOLDER names.",
         **state.setting(settings, "id"),
     )
@@ -60,23 +61,30 @@ def _render_collections(case: Case, settings: StudySettings) -> None:
         help="Data sets come from clip-theatre app --data FOLDER.",
         **state.setting(settings, "collection", chosen),
     )
+    limits = sorted({*LIMITS, settings.limit or 0})
+    st.selectbox(
+        "Pictures",
+        limits,
+        format_func=lambda limit: f"the first {limit:,}" if limit else "all",
+        **state.setting(settings, "limit", settings.limit or 0, lambda limit: limit or None),
+    )
     name = plain(describe_model(case.model, case.weights))
     st.button(
         f"Study it with {name}",
         type="primary",
         icon=":material/play_arrow:",
         on_click=_begin,
-        args=(case, found[chosen]),
+        args=(case, found[chosen], settings.limit),
         help="Seven methods, layers, lens and blame of every picture. It goes on where it was stopped.",
     )
 
 
-def _begin(case: Case, collection: studies.Collection) -> None:
+def _begin(case: Case, collection: studies.Collection, limit: int | None) -> None:
     try:
         name, pretrained = catalogue.source_of(case.model, case.weights)
         if catalogue.missing_download(case.model, case.weights) is not None:
             raise ValueError(f"Expected the weights of {name} to be here; open the page Maps to download them first")
-        study = studies.request_of(collection, name, pretrained, services.model(case).tower)
+        study = studies.request_of(collection, name, pretrained, services.model(case).tower, limit)
     except EXPECTED as error:
         state.set_problem(PROBLEM, "", str(error))
         return
@@ -123,29 +131,35 @@ def _words(progress: Progress) -> str:
     return f"{progress.done:,} of {progress.images:,} pictures, {progress.images_per_second:.1f} a second{left}"
 
 
-def _render_archive() -> None:
+def _render_upload() -> None:
+    key = f"study files {state.recall(UPLOADS, 0)}"  # another widget after each upload, so that they do not add up
     st.file_uploader(
-        "Bring a ZIP",
-        type=["zip"],
-        key="study zip",
-        on_change=_take_archive,
-        help="images/NAME.jpg with masks/NAME.png (ids of classes, or white on black), and classes.txt with a line "
-        "id, tab, name a class where there are several. Kept for a day; only its address finds it.",
+        "Bring pictures with masks",
+        type=["zip", "txt", *(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)],
+        accept_multiple_files=True,
+        max_upload_size=archives.MAX_UPLOAD_MB,
+        key=key,
+        on_change=_take_upload,
+        args=(key,),
+        help="A ZIP with images/NAME.jpg and masks/NAME.png, or the files themselves: NAME.jpg with NAME.png or "
+        "NAME_mask.png. Masks hold ids of classes, or are white on black; classes.txt has a line id, tab, name a class "
+        "where there are several. Kept for a day; only its address finds it.",
     )
     problem = state.problem(PROBLEM)
     if problem is not None:
         st.error(plain(problem[1]))
 
 
-def _take_archive() -> None:
+def _take_upload(key: str) -> None:
     state.clear_problem(PROBLEM)
-    file: UploadedFile | None = st.session_state["study zip"]
-    if file is None:
+    files: list[UploadedFile] = st.session_state[key]
+    if not files:
         return
+    state.note(UPLOADS, state.recall(UPLOADS, 0) + 1)
     try:
-        archive = archives.unpack(file.name, file.getvalue())
+        archive = archives.gather([(file.name, file.getvalue()) for file in files])
     except EXPECTED as error:
-        state.set_problem(PROBLEM, file.name, str(error))
+        state.set_problem(PROBLEM, files[0].name, str(error))
         return
     known = state.settings(StudySettings).zips.split()
     zips = " ".join(dict.fromkeys([*known, archive.sha256]))

@@ -1,23 +1,25 @@
 """The Study page: a collection begun or opened, its pictures as a grid, and plots whose choices are choices of all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from analysis.studies import StudyFolder
+from analysis.studies.pairs import MOST_PAIRS, Pairs
 from dashboard import state, studies
 from dashboard.case import Case, method_title
 from dashboard.figures import shared_limit
-from dashboard.pages.study import plots, results
+from dashboard.pages.study import more, plots, results
 from dashboard.pages.study.begin import render_begin
 from dashboard.pages.study.compare import render_comparison
 from dashboard.pages.study.exports import study_exports
-from dashboard.pages.study.grid import Picture, paint, render_grid, thumbnail
-from dashboard.pages.study.results import Key, Overview
+from dashboard.pages.study.grid import NEIGHBOURS, OPEN, Picture, open_list, paint, render_grid, thumbnail
+from dashboard.pages.study.layout import render_layout
+from dashboard.pages.study.results import Shown
+from dashboard.pages.study.segmentation import has_segmentation, render_segmentation
 from dashboard.pages.study.settings import SORTS, StudySettings
-from dashboard.panels.neighbours import show_picture
 from dashboard.panels.page import Exports
 from dashboard.panels.texts import plain
 
@@ -47,8 +49,6 @@ SORT_TITLES = {
 }
 PAGE_SIZE = 24
 GRID_HEIGHT_PX = 560
-NEIGHBOURS = 500
-"""Pictures before and after an opened one that its arrows reach."""
 
 
 def render_study(case: Case, settings: StudySettings) -> Exports:
@@ -57,63 +57,81 @@ def render_study(case: Case, settings: StudySettings) -> Exports:
     if not settings.id or not studies.parts_done(settings.id):
         return Exports()
     key = results.key_of(settings.id)
-    folder, seen = studies.opened(settings.id), results.overview(key)
-    if not len(seen.index):
+    shown = results.shown(key, _fitted(studies.opened(settings.id), results.overview(key), settings))
+    if not len(shown.seen) and not has_segmentation(shown):
         st.info("No picture of this study has a class that fills a patch, so no map can be judged.")
         return Exports()
-    settings = _fitted(seen, settings)
-    _render_headline(folder, seen, settings)
-    _render_filters(seen, settings)
-    left, right = st.columns([1, 1.7], gap="medium")
-    with left:
-        _render_pictures(key, seen, settings)
-    with right:
-        plots.render_plots(key, seen, settings)
-    plots.render_more(key, seen, settings)
-    render_comparison(key, seen, settings)
-    return study_exports(folder, key, seen, settings)
+    _render_headline(shown)
+    if len(shown.seen):
+        _render_filters(shown)
+        left, right = st.columns([1, 1.7], gap="medium")
+        with left:
+            _render_pictures(shown)
+        with right:
+            plots.render_plots(shown)
+        more.render_more(shown)
+    render_segmentation(shown)
+    if len(shown.seen):
+        render_layout(shown)
+        render_comparison(shown)
+    if state.recall(OPEN):
+        state.note(OPEN, False)
+        st.switch_page("dashboard/pages/flip/flip.py")
+    return study_exports(shown)
 
 
-def _fitted(seen: Overview, settings: StudySettings) -> StudySettings:
+def _fitted(folder: StudyFolder, seen: Pairs, settings: StudySettings) -> StudySettings:
     """Methods and classes that this study has."""
-    method = settings.method if settings.method in seen.methods else seen.methods[0]
-    others = [name for name in seen.methods if name != method] or [method]
+    methods = seen.methods or folder.study.methods
+    method = settings.method if settings.method in methods else methods[0]
+    others = [name for name in methods if name != method] or [method]
     other = settings.other if settings.other in others else others[-1]
-    text = settings.text if settings.text in set(seen.text) else ""
-    return replace(settings, method=method, other=other, text=text)
+    known = set(seen.text) or set(folder.classes.values())
+    return replace(settings, method=method, other=other, text=settings.text if settings.text in known else "")
 
 
-def _render_headline(folder: Any, seen: Overview, settings: StudySettings) -> None:
-    kept = results.chosen_rows(seen, settings)
-    auc = seen.figure("flip_auc", settings.method)[kept]
-    flipped = float((auc < 0.5).mean()) if len(auc) else 0.0
-    study, state_of = folder.study, folder.state
+def _render_headline(shown: Shown) -> None:
+    settings, kept, state_of = shown.settings, shown.kept, results.state_of(shown.key)
+    study = shown.folder.study
     weights = f" {study.pretrained}" if study.pretrained else ""
-    words = [
-        f"**{plain(str(folder.request['data set']))} · {plain(study.model)}{plain(weights)}**",
-        f"{state_of.images:,} pictures, {len(seen.index):,} maps",
-        f"{kept.sum():,} chosen, **{flipped:.0%} of them flipped** by {method_title(settings.method)}",
-    ]
+    title = f"{shown.folder.request['data set']} · {study.model}{weights}"
+    words = [f"**{plain(title)}**", f"{state_of.images:,} pictures"]
+    if len(shown.seen):
+        flipped = float(shown.seen.flipped(settings.method)[kept].mean()) if kept.any() else 0.0
+        words[-1] += f", {len(shown.seen):,} maps"
+        words.append(f"{kept.sum():,} chosen, **{flipped:.0%} of them flipped** by {method_title(settings.method)}")
     if not state_of.complete:
         words.append(f"{state_of.done:,} done so far")
     if state_of.unreadable:
         words.append(f"{state_of.unreadable} pictures could not be read")
+    words += _limits(shown)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(" · ".join(words), width="content")
-        if kept.sum() < len(kept) or settings.component or settings.depth is not None:
+        if kept.sum() < len(kept) or settings.component or settings.depth is not None or settings.text:
             st.button("Clear the selection", type="tertiary", icon=":material/close:", on_click=_clear)
 
 
+def _limits(shown: Shown) -> Iterator[str]:
+    """What of a large study is shown in part."""
+    lassoed = state.recall(plots.CUT, 0)
+    if len(shown.settings.chosen) == plots.MOST_CHOSEN < lassoed:
+        yield f"the first {plots.MOST_CHOSEN:,} of the {lassoed:,} pictures in the lasso"
+    if shown.sampled:
+        yield f"blame, lens and layers of a sample of about {MOST_PAIRS:,} maps"
+
+
 def _clear() -> None:
-    state.adjust(StudySettings, text="", low=None, high=None, chosen=(), component="", depth=None, page=0)
+    empty = {"text": "", "low": None, "high": None, "chosen": (), "component": "", "depth": None}
+    state.adjust(StudySettings, **empty, page=0, segmented=0)
 
 
-def _render_filters(seen: Overview, settings: StudySettings) -> None:
+def _render_filters(shown: Shown) -> None:
+    seen, settings = shown.seen, shown.settings
     columns = st.columns([1.2, 1.2, 1.2, 1.2, 1.4])
     with columns[0]:
         st.selectbox("Sort", SORTS, format_func=SORT_TITLES.__getitem__, **state.setting(settings, "sort"))
     with columns[1]:
-        texts = ["", *sorted(set(seen.text))]
+        texts = ["", *results.classes(shown.key)]
         st.selectbox("Class", texts, format_func=lambda text: text or "all", **state.setting(settings, "text"))
     with columns[2]:
         st.selectbox("Method", seen.methods, format_func=method_title, **state.setting(settings, "method"))
@@ -136,28 +154,35 @@ def _take_range(ends: tuple[float, float]) -> None:
     state.adjust(StudySettings, low=low if low > 0 else None, high=high if high < 1 else None, page=0)
 
 
-def _render_pictures(key: Key, seen: Overview, settings: StudySettings) -> None:
-    terms = plots.terms_of(key, settings)
-    order = results.order_of(seen, settings, terms)
+def _render_pictures(shown: Shown) -> None:
+    seen, settings = shown.seen, shown.settings
+    terms = plots.terms_of(shown.key, settings) if settings.component else None
+    order = results.order_of(seen, shown.kept, settings, terms)
     pages = max(1, -(-len(order) // PAGE_SIZE))
     page = min(settings.page, pages - 1)
-    shown = order[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
-    if not len(shown):
+    there = order[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
+    if not len(there):
         st.info("No map passes the filters. Clear the selection to see all.")
         return
     _render_pager(page, pages, len(order))
-    maps = results.maps_of(key, tuple(sorted({int(n) for n in seen.index[shown]})), settings.method)
+    images = tuple(sorted({int(n) for n in seen.index[there]}))
+    maps = results.maps_of(shown.key, images, settings.method)
     limit = shared_limit([values for values in maps.values()])
-    pictures = [_picture(key, seen, settings, int(row), maps, limit, terms) for row in shown]
+    pictures = [_picture(shown, int(row), maps, limit, terms) for row in there]
     with st.container(height=GRID_HEIGHT_PX, border=False):
-        render_grid(pictures, lambda place: _open(key, seen, order, page * PAGE_SIZE + place))
+        render_grid(pictures, lambda place: _open(shown, order, page * PAGE_SIZE + place))
     if maps:
         st.caption(f"Orange similar, blue dissimilar, ±{limit:g} cosine for all. A click opens a picture in Flip.")
     else:
         st.caption("This study did not keep its maps (measure pictures). Click a picture to open it in Flip.")
-    if state.recall("open flip"):
-        state.note("open flip", False)
-        st.switch_page("dashboard/pages/flip/flip.py")
+
+
+def _open(shown: Shown, order: np.ndarray, place: int) -> None:
+    seen = shown.seen
+    first = max(0, place - NEIGHBOURS)
+    near = order[first : place + NEIGHBOURS]
+    entries = [(int(seen.index[row]), str(seen.text[row])) for row in near]
+    open_list(shown, entries, place - first)
 
 
 def _render_pager(page: int, pages: int, maps: int) -> None:
@@ -175,29 +200,13 @@ def _render_pager(page: int, pages: int, maps: int) -> None:
 
 
 def _picture(
-    key: Key,
-    seen: Overview,
-    settings: StudySettings,
-    row: int,
-    maps: Mapping[tuple[int, str], np.ndarray],
-    limit: float,
-    terms: np.ndarray | None,
+    shown: Shown, row: int, maps: Mapping[tuple[int, str], np.ndarray], limit: float, terms: np.ndarray | None
 ) -> Picture:
+    seen, settings = shown.seen, shown.settings
     index, text = int(seen.index[row]), str(seen.text[row])
     auc, contrast = (float(seen.figure(name, settings.method)[row]) for name in ("flip_auc", "contrast"))
     figures = f"AUC {auc:.2f} · {contrast:+.3f}".replace("-", "−")
     note = figures if terms is None else f"AUC {auc:.2f} · {settings.component} {terms[row]:+.3f}".replace("-", "−")
-    source = paint(thumbnail(studies.picture_name(key[0], index)), maps.get((index, text)), limit)
+    source = paint(thumbnail(studies.picture_name(shown.key[0], index)), maps.get((index, text)), limit)
     title = f"{seen.names.get(index, index)}: “{text}”, {method_title(settings.method)}, {figures}"
     return Picture(source, title, f"{text}\n{note}", index in settings.chosen and len(settings.chosen) == 1)
-
-
-def _open(key: Key, seen: Overview, order: np.ndarray, place: int) -> None:
-    """Puts a picture on the table, and the list that it stands in behind the arrows."""
-    first = max(0, place - NEIGHBOURS)
-    near = order[first : place + NEIGHBOURS]
-    entries = tuple((studies.picture_name(key[0], int(seen.index[row])), str(seen.text[row])) for row in near)
-    model = studies.case_model(studies.opened(key[0]).study)
-    state.note("neighbours", (entries, model))
-    show_picture(entries[place - first], model)
-    state.note("open flip", True)

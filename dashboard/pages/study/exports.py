@@ -1,108 +1,123 @@
-"""What the Study page hands out: tables, one HTML file with the plots, and the lines that make the study again."""
+"""What the Study page hands out: every plot and table as numbers, one HTML file with all of them, and their Python."""
 
 import html
+import io
+import zipfile
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from analysis.studies import StudyFolder
 from dashboard.case import method_title
-from dashboard.figures import study as figures
-from dashboard.pages.study import plots, results
-from dashboard.pages.study.results import Key, Overview
-from dashboard.pages.study.settings import StudySettings
+from dashboard.pages.study import compare, layout, more, plots, segmentation
+from dashboard.pages.study.pieces import Piece
+from dashboard.pages.study.results import Shown
 from dashboard.panels.page import Exports, File
 from data.store import to_csv
 
+MOST_ROWS = 200
+"""Rows of a table in the report; the files have all."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body {{ font: 15px/1.5 sans-serif; max-width: 1100px; margin: 2rem auto; color: #1b2228; }}
-pre {{ background: #f3f5f7; padding: 1rem; overflow: auto; }} table {{ border-collapse: collapse; }}
+pre {{ background: #f3f5f7; padding: 1rem; overflow: auto; }} table {{ border-collapse: collapse; font-size: 13px; }}
+details {{ overflow: auto; }}
 td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ccd; text-align: right; }}</style>
-<h1>{title}</h1><p>{words}</p>{figures}<h2>Classes</h2>{table}<h2>How to make it again</h2><pre>{python}</pre></html>
+<h1>{title}</h1><p>{words}</p>{parts}<h2>How to make it again</h2><pre>{python}</pre></html>
+"""
+HEAD = """\
+from analysis.studies import Study, compare_studies, open_study, run_study
+from analysis.studies.curves import SweepLine, method_figures, read_sweep, turning_shares
+from analysis.studies.groups import split_flipped
+from analysis.studies.paired import blame_groups, difference_groups, most_changed
+from analysis.studies.pairs import read_columns, read_pairs
 """
 
 
-def study_exports(folder: StudyFolder, key: Key, seen: Overview, settings: StudySettings) -> Exports:
-    """Tables of the chosen maps, and the report."""
-    python = python_of(folder, settings)
-    blamed = results.split(key, "blame", "", results.filters_of(settings))
+def study_exports(shown: Shown) -> Exports:
+    """Every plot and table of the page."""
+    found = list(pieces_of(shown))
+    python = python_of(shown, found)
     files = {
-        "Maps (CSV)": File("study-maps.csv", partial(maps_csv, seen, settings)),
-        "Classes (CSV)": File("study-classes.csv", lambda: to_csv(plots.class_table(seen, settings))),
-        "Report (HTML)": File("study-report.html", partial(report, folder, seen, settings, blamed, python)),
+        "Report (HTML, all plots and tables)": File("study-report.html", partial(report, shown, found, python)),
+        "All numbers (ZIP of CSV)": File("study-tables.zip", partial(tables_zip, found)),
     }
-    if blamed.labels:
-        files["Blame (CSV)"] = File("study-blame.csv", partial(blame_csv, blamed))
+    for piece in found:
+        files[f"{piece.title} (CSV)"] = File(f"study-{piece.name}.csv", partial(_csv, piece))
     return Exports(python, files)
 
 
-def python_of(folder: StudyFolder, settings: StudySettings) -> str:
-    """The study again, and the figures of the page from it."""
-    study = folder.study
-    data = study.data if study.data.startswith("toy") else f"path/to/{folder.request['data set']}"
-    given = f", pretrained={study.pretrained!r}" if study.pretrained else ""
-    return "\n".join(
-        [
-            "from analysis.studies import Study, open_study, run_study, summarise_study",
-            "",
-            f"study = Study(model={study.model!r}{given}, data={data!r}, seed={study.seed},",
-            f"              methods={study.methods!r},",
-            f"              measures={study.measures!r})",
-            'run_study(study, "out/study")  # goes on where it was stopped',
-            'print(summarise_study("out/study")["maps"])',
-            'rows = open_study("out/study").table("maps", ["index", "text", "method", "flip_auc"])',
-            f'rows = rows[rows["method"] == {settings.method!r}].sort_values("flip_auc")  # most flipped first',
-            "print(rows.head(24))",
-        ]
-    )
+def pieces_of(shown: Shown) -> Iterator[Piece]:
+    """Every plot and table that is on the page, in its order."""
+    if len(shown.seen):
+        yield Piece("maps", "Maps", lambda: shown.seen.table(shown.kept), ("maps = pairs.table(kept)",))
+        yield from plots.pieces(shown)
+        yield from more.pieces(shown)
+    yield from segmentation.pieces(shown)
+    if len(shown.seen):
+        yield from layout.pieces(shown)
+        yield from compare.pieces(shown)
 
 
-def maps_table(seen: Overview, settings: StudySettings) -> pd.DataFrame:
-    """A row a chosen map: picture, class, figures of every method, size and place of its object. Pure."""
-    kept = results.chosen_rows(seen, settings)
-    table = {"picture": [seen.names.get(int(n), str(n)) for n in seen.index[kept]], "class": seen.text[kept]}
-    for figure in results.FIGURES:
-        table |= {f"{figure} {name}": seen.figure(figure, name)[kept] for name in seen.methods}
-    return pd.DataFrame(table | {name: values[kept] for name, values in seen.places.items()})
+def _csv(piece: Piece) -> bytes:
+    return to_csv(piece.table())
 
 
-def maps_csv(seen: Overview, settings: StudySettings) -> bytes:
-    """`maps_table` as a file."""
-    return to_csv(maps_table(seen, settings))
+def tables_zip(found: list[Piece]) -> bytes:
+    """All tables."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for piece in found:
+            archive.writestr(f"{piece.name}.csv", _csv(piece))
+    return stream.getvalue()
 
 
-def blame_csv(found: results.Split) -> bytes:
-    """Mean blame with intervals over flipped maps and over the others, and how often each component is the worst."""
-    table = {"component": found.labels, "worst in share of flipped maps": found.worst}
-    for name, group in (("flipped", found.flipped), ("not flipped", found.others)):
-        if group is not None:
-            table |= {f"{name} mean": group.mean, f"{name} low": group.low, f"{name} high": group.high}
-    return to_csv(pd.DataFrame(table))
-
-
-def report(folder: StudyFolder, seen: Overview, settings: StudySettings, blamed: results.Split, python: str) -> bytes:
-    """One HTML file that needs no network."""
-    kept = results.chosen_rows(seen, settings)
-    auc = seen.figure("flip_auc", settings.method)
-    titles = {name: method_title(name) for name in seen.methods}
-    drawn = [
-        figures.plot_auc_histogram({n: seen.figure("flip_auc", n) for n in seen.methods}, kept, settings.method, titles)
+def python_of(shown: Shown, found: list[Piece]) -> str:
+    """The study again, and every table of the page from it."""
+    settings, request = shown.settings, shown.folder.request["study"]
+    if not shown.folder.study.data.startswith("toy"):
+        request = request | {"data": f"path/to/{shown.folder.request['data set']}"}
+    chosen = {"text": settings.text, "low": settings.low, "high": settings.high, "images": settings.chosen}
+    given = "".join(f", {name}={value!r}" for name, value in chosen.items() if value not in ("", None, ()))
+    lines = [
+        HEAD,
+        f"study = Study.from_json({_wrapped(request)})",
+        'run_study(study, "out/study")  # goes on where it was stopped',
+        'folder = open_study("out/study")',
+        "pairs = read_pairs(folder)",
+        f"method, other = {settings.method!r}, {settings.other!r}",
+        f"kept = pairs.chosen(method{given})",
     ]
-    other = seen.figure("flip_auc", settings.other)
-    axes = (titles[settings.method], titles[settings.other])
-    words = [f"{seen.names.get(int(n), n)}: {text}" for n, text in zip(seen.index, seen.text, strict=True)]
-    drawn.append(figures.plot_pairs(auc, other, kept, auc < 0.5, words, "Flip AUC, a dot a map", axes, True)[0])
-    if blamed.labels and blamed.flipped is not None:
-        group = blamed.flipped
-        title = f"Blame over {group.rows:,} flipped maps"
-        drawn.append(
-            figures.plot_components(blamed.labels, group.mean, group.low, group.high, blamed.worst, "", title)[0]
-        )
-    parts = [figure.to_html(full_html=False, include_plotlyjs=place == 0) for place, figure in enumerate(drawn)]
-    share = float(np.mean(auc[kept] < 0.5)) if kept.any() else 0.0
-    said = f"{kept.sum():,} maps, {share:.0%} of them flipped by {titles[settings.method]}. {folder.state}."
+    for piece in found:
+        lines += ["", f"# {piece.title}", *piece.python, f"print({piece.variable})"]
+    return "\n".join(lines)
+
+
+def _wrapped(request: dict[str, Any]) -> str:
+    """A request as a Python dictionary, a field a line."""
+    inner = "".join(f"\n    {name!r}: {value!r}," for name, value in request.items())
+    return f"{{{inner}\n}}"
+
+
+def report(shown: Shown, found: list[Piece], python: str) -> bytes:
+    """One HTML file that needs no network."""
+    parts, plotly = [], True
+    for piece in found:
+        parts.append(f"<h2>{html.escape(piece.title)}</h2>")
+        if piece.figure is not None:
+            parts.append(piece.figure().to_html(full_html=False, include_plotlyjs=plotly))
+            plotly = False
+        table = piece.table()
+        words = f"{len(table):,} rows" + (f", the first {MOST_ROWS}" if len(table) > MOST_ROWS else "")
+        rows = table.head(MOST_ROWS).round(4).to_html(index=False)
+        parts.append(f"<details{'' if piece.figure else ' open'}><summary>{words}</summary>{rows}</details>")
+    folder = shown.folder
     title = f"{folder.request['data set']} · {folder.study.model} {folder.study.pretrained or ''}"
-    table = plots.class_table(seen, settings).round(3).to_html(index=False)
-    escaped = {"title": html.escape(title), "words": html.escape(said), "python": html.escape(python)}
-    return PAGE.format(**escaped, figures="".join(parts), table=table).encode()
+    escaped = {"title": html.escape(title), "words": html.escape(_words(shown)), "python": html.escape(python)}
+    return PAGE.format(**escaped, parts="".join(parts)).encode()
+
+
+def _words(shown: Shown) -> str:
+    kept = int(shown.kept.sum())
+    if not kept:
+        return f"{shown.folder.state}."
+    share = float(shown.seen.flipped(shown.settings.method)[shown.kept].mean())
+    return f"{kept:,} maps, {share:.0%} of them flipped by {method_title(shown.settings.method)}. {shown.folder.state}."

@@ -2,6 +2,8 @@
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".pictures");
+  root.classList.toggle("wide", Boolean(data.wide));
+  root.setAttribute("aria-label", data.label);
   root.replaceChildren(...data.pictures.map(({ source, title, note, chosen }, place) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -21,4 +23,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const place = [...root.children].indexOf(event.composedPath()[0]);
     if (step && place >= 0) root.children[place + step]?.focus();
   };
+  parentElement.querySelector(".legend").replaceChildren(...data.legend.map(({ text, colour }) => {
+    const item = document.createElement("span");
+    const swatch = document.createElement("i");
+    swatch.style.background = colour;
+    item.append(swatch, text);
+    return item;
+  }));
 }

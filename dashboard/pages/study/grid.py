@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,16 +11,20 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from dashboard import studies
+from dashboard import state, studies
 from dashboard.figures.theme import NEGATIVE_RGB, OPACITY, POSITIVE_RGB
+from dashboard.pages.study.results import Shown
+from dashboard.panels.neighbours import show_picture
 
 FOLDER = Path(__file__).resolve().parent
 SIDE_PX = 112
-KEY = "study grid"
+NEIGHBOURS = 500
+"""Pictures before and after an opened one that its arrows reach."""
+OPEN = "open flip"
 
 _component = st.components.v2.component(
     "clip_theatre_study_grid",
-    html='<div class="pictures" role="group" aria-label="Pictures of the study"></div>',
+    html='<div class="pictures" role="group"></div><div class="legend"></div>',
     css=(FOLDER / "grid.css").read_text(encoding="utf-8"),
     js=(FOLDER / "grid.js").read_text(encoding="utf-8"),
 )
@@ -36,15 +40,49 @@ class Picture:
     chosen: bool = False
 
 
-def render_grid(pictures: Sequence[Picture], on_choice: Callable[[int], None]) -> None:
-    """Draws the grid; `on_choice` gets the place of a clicked picture, in a callback."""
+def render_grid(
+    pictures: Sequence[Picture],
+    on_choice: Callable[[int], None],
+    key: str = "study grid",
+    wide: bool = False,
+    legend: Mapping[str, tuple[int, int, int]] | None = None,
+) -> None:
+    """Draws the grid.
+
+    Args:
+        pictures: its cells.
+        on_choice: gets the place of a clicked picture, in a callback.
+        key: unique on the page.
+        wide: cells are strips, wider than high.
+        legend: text -> colour, below the grid.
+    """
 
     def happened() -> None:
-        place = st.session_state[KEY].chosen
+        place = st.session_state[key].chosen
         if isinstance(place, int) and 0 <= place < len(pictures):
             on_choice(place)
 
-    _component(key=KEY, data={"pictures": [asdict(picture) for picture in pictures]}, on_chosen_change=happened)
+    items = [{"text": text, "colour": f"rgb{colour}"} for text, colour in (legend or {}).items()]
+    label = "Label maps of the study" if wide else "Pictures of the study"
+    data = {"pictures": [asdict(picture) for picture in pictures], "wide": wide, "legend": items, "label": label}
+    _component(key=key, data=data, on_chosen_change=happened)
+
+
+def open_list(shown: Shown, entries: Sequence[tuple[int, str]], place: int) -> None:
+    """Puts a picture on the table, and the list that it stands in behind the arrows.
+
+    Args:
+        shown: the study.
+        entries: number and class of every picture of the list.
+        place: of the one that is opened.
+    """
+    first = max(0, place - NEIGHBOURS)
+    near = entries[first : place + NEIGHBOURS]
+    named = tuple((studies.picture_name(shown.key[0], index), text) for index, text in near)
+    model = studies.case_model(shown.folder.study)
+    state.note("neighbours", (named, model))
+    show_picture(named[place - first], model)
+    state.note(OPEN, True)
 
 
 @lru_cache(maxsize=3000)
@@ -74,6 +112,11 @@ def paint(image: Image.Image | None, values: np.ndarray | None, limit: float) ->
         colour = np.where(strength < 0, np.float32(NEGATIVE_RGB), np.float32(POSITIVE_RGB))
         opacity = OPACITY * np.abs(strength)
         image = Image.fromarray((grey * (1 - opacity) + colour * opacity).astype(np.uint8))
+    return as_address(image)
+
+
+def as_address(image: Image.Image, quality: int = 80) -> str:
+    """A picture as a JPEG in a data address. Pure."""
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
+    image.save(stream, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

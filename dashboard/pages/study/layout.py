@@ -1,53 +1,56 @@
-"""A map of the collection: image features of all pictures in two dimensions, a dot a picture."""
+"""A map of the collection: image features of all pictures in two dimensions, a dot a map of a class."""
+
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from analysis.studies import StudyFolder
-from dashboard import studies
-from dashboard.jobs import Job
-from dashboard.pages.study import results
-from dashboard.pages.study.results import Key, Overview
-from dashboard.pages.study.settings import StudySettings
+from analysis.studies.layout import lay_out
+from dashboard import state
+from dashboard.pages.study.pieces import Piece
+from dashboard.pages.study.plots import Axes, render_scatter, scatter_figure
+from dashboard.pages.study.results import Shown
 from dashboard.panels.work import work_through
 
-MOST_IMAGES = 5000
+LAID_OUT = "study layouts"
 
 
-def render_layout(key: Key, seen: Overview, settings: StudySettings) -> None:
+def render_layout(shown: Shown) -> None:
     """The layout, computed once it is asked for."""
-    folder = studies.opened(key[0])
-    if "features" not in folder.study.measures:
+    if "features" not in shown.folder.study.measures:
         return
     with st.expander("Map of the collection (UMAP of the image features)"):
         if not st.toggle("Show it", key="study layout"):
             st.caption("Pictures that CLIP sees alike lie together. Choose some with the lasso.")
             return
-        found = work_through(key, "Laying out the pictures", lambda job: lay_out(folder, job))
-        if found is None:
+        folder = shown.folder
+        table = work_through(shown.key, "Laying out the pictures", lambda job: lay_out(folder, job.report))
+        if table is None:
             return
-        from dashboard.pages.study.plots import render_scatter
-
-        images, places = found
-        spot = np.searchsorted(images, seen.index).clip(max=len(images) - 1)
-        there = images[spot] == seen.index
-        x, y = (np.where(there, places[spot, axis], np.nan) for axis in (0, 1))
-        more = "" if there.all() else f", sample of {len(images):,} pictures"
-        render_scatter("study umap", seen, settings, x, y, f"UMAP of the image features, cosine{more}", ("", ""))
-        flipped = results.chosen_rows(seen, settings) & (seen.figure("flip_auc", settings.method) < 0.5)
-        st.caption(f"Orange: flipped, {flipped.sum():,} of the chosen maps.")
+        state.note(LAID_OUT, {shown.key: table})
+        render_scatter("study umap", shown, *_axes(shown, table))
+        flipped = int((shown.kept & shown.seen.flipped(shown.settings.method)).sum())
+        st.caption(f"Orange: flipped, {flipped:,} of the chosen maps. Blue: not flipped.")
 
 
-def lay_out(folder: StudyFolder, job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the pictures (n,), ascending, and their places (n, 2)."""
-    from umap import UMAP
+def pieces(shown: Shown) -> Iterator[Piece]:
+    """The layout, where this visitor has asked for it."""
+    table = state.recall(LAID_OUT, {}).get(shown.key)
+    if table is not None:
+        yield Piece(
+            "layout",
+            "Map of the collection",
+            lambda: table,
+            ("from analysis.studies.layout import lay_out", "layout = lay_out(folder)"),
+            lambda: scatter_figure(shown, *_axes(shown, table))[0],
+        )
 
-    numbers = folder.readable_images()
-    if len(numbers) > MOST_IMAGES:
-        numbers = np.sort(np.random.default_rng(0).choice(numbers, MOST_IMAGES, replace=False))
-    rows = folder.table("features", ["index", "feature"], images=numbers).sort_values("index")
-    features = np.stack(rows["feature"].to_numpy()).astype(np.float32)
-    job.report(0.1, f"{len(features)} pictures")
-    near = min(15, max(2, len(features) - 1))
-    layout = UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1, init="pca")
-    return rows["index"].to_numpy(), layout.fit_transform(features)
+
+def _axes(shown: Shown, table: pd.DataFrame) -> Axes:
+    images, seen = table["index"].to_numpy(), shown.seen
+    spot = np.searchsorted(images, seen.index).clip(max=len(images) - 1)
+    there = images[spot] == seen.index
+    x, y = (np.where(there, table[name].to_numpy()[spot], np.nan) for name in ("x", "y"))
+    more = "" if there.all() else f", sample of {len(images):,} pictures"
+    return x, y, f"UMAP of the image features, cosine{more}", ("", "")

@@ -1,229 +1,203 @@
-"""The plots of the Study page. A click or a lasso in one of them changes the settings that all of them follow."""
+"""The plots beside the grid. A click or a lasso in one of them changes the settings that all of them follow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.studies.pairs import BINS, Pairs
 from dashboard import events, state
 from dashboard.case import method_title
 from dashboard.figures import study as figures
+from dashboard.figures.study_bars import plot_components
 from dashboard.pages.study import results
-from dashboard.pages.study.layout import render_layout
-from dashboard.pages.study.results import Key, Overview, Split
-from dashboard.pages.study.settings import GROUPS, StudySettings
+from dashboard.pages.study.pieces import Piece
+from dashboard.pages.study.results import Key, Shown
+from dashboard.pages.study.settings import StudySettings
 from dashboard.panels.chart import render_figure
 
-GROUP_TITLES = {
-    "norm.residual": "norm of the residual stream",
-    "norm.attention": "norm of the attention output",
-    "norm.mlp": "norm of the MLP output",
-    "cosine.residual": "cosine of the stream with CLS",
-    "cosine.attention": "cosine of the attention output with CLS",
-    "entropy": "entropy of the attention (nats)",
-    "mass.qk": "q-k attention that stays in the object",
-    "mass.vv": "v-v attention that stays in the object",
-}
+MOST_CHOSEN = 2000
+"""Pictures that a lasso chooses at most: the address names each."""
+CUT = "study lasso"
 
 
 def terms_of(key: Key, settings: StudySettings) -> np.ndarray | None:
     """Terms (n,) of the chosen component for every pair; None where none is chosen."""
-    found = results.blame(key, settings.method)
+    found = results.columns(key, "blame", "", settings)
     if settings.component not in found.labels:
         return None
     return found.values[:, found.labels.index(settings.component)]
 
 
-def render_plots(key: Key, seen: Overview, settings: StudySettings) -> None:
+def render_plots(shown: Shown) -> None:
     """AUC of all methods, one against another, blame, lens."""
     upper = st.columns(2, gap="small")
     with upper[0]:
-        auc = {name: seen.figure("flip_auc", name) for name in seen.methods}
-        kept, titles = results.chosen_rows(seen, settings), {name: method_title(name) for name in seen.methods}
-        figure = figures.plot_auc_histogram(auc, kept, settings.method, titles)
-        render_figure(figure, key="study histogram", on_event=_take_bin)
+        render_figure(_histogram(shown), "study histogram", _take_bin)
     with upper[1]:
-        _render_pairs(seen, settings)
+        render_scatter("study pairs", shown, *_auc_pairs(shown), diagonal=True)
     lower = st.columns(2, gap="small")
     with lower[0]:
-        _render_blame(key, settings)
+        _render_blame(shown)
     with lower[1]:
-        _render_lens(key, seen, settings)
+        _render_lens(shown)
 
 
-def render_more(key: Key, seen: Overview, settings: StudySettings) -> None:
-    """Layers, classes, size and place, layout of the pictures: below the fold."""
-    first, second, third = st.columns(3, gap="small")
-    with first:
-        _render_layers(key, settings)
-    with second:
-        _render_classes(seen, settings)
-    with third:
-        _render_sizes(seen, settings)
-    render_layout(key, seen, settings)
+def pieces(shown: Shown) -> Iterator[Piece]:
+    """What `render_plots` draws."""
+    yield Piece(
+        "histogram",
+        "Flip AUC of every method",
+        lambda: shown.seen.histogram(shown.kept),
+        ("histogram = pairs.histogram(kept)",),
+        partial(_histogram, shown),
+    )
+    columns = ["picture", "class", *(f"flip_auc {name}" for name in dict.fromkeys(methods_of(shown)))]
+    yield Piece(
+        "against",
+        "Flip AUC of one method against another",
+        lambda: shown.seen.table(shown.kept)[columns],
+        (f"against = pairs.table(kept)[{columns!r}]",),
+        lambda: scatter_figure(shown, *_auc_pairs(shown), diagonal=True)[0],
+    )
+    for name, title, prefix, figure in (
+        ("blame", "Blame of every head and MLP", "", _blame_figure),
+        ("lens", "Lens: contrast after every block", "depth_", _lens_figure),
+    ):
+        if name in shown.folder.study.measures and shown.kept.any():
+            yield split_piece(shown, name, title, prefix, figure)
+    if "lens" in shown.folder.study.measures:
+        yield Piece(
+            "turning",
+            "Where the sign of the lens turns for good",
+            lambda: results.turning(shown.key, shown.filters),
+            ("turning = turning_shares(folder, pairs, kept, method)",),
+        )
+
+
+def split_piece(shown: Shown, measure: str, title: str, prefix: str, figure: Any) -> Piece:
+    """Columns of a measure in both groups; `figure` gets what is shown and returns the plot."""
+    more = ", worst=True" if measure == "blame" else ""
+    read = f"read_columns(folder, pairs, {measure!r}, method, {prefix!r}, kept)"
+    python = f"{measure} = split_flipped({read}, pairs, kept, method{more}).table()"
+    table = lambda: results.split(shown.key, measure, prefix, shown.filters).table()  # noqa: E731
+    return Piece(measure, title, table, (python,), lambda: figure(shown))
+
+
+def methods_of(shown: Shown) -> tuple[str, str]:
+    """The two methods that are compared."""
+    return shown.settings.method, shown.settings.other
+
+
+def _histogram(shown: Shown) -> go.Figure:
+    auc = {name: shown.seen.figure("flip_auc", name) for name in shown.seen.methods}
+    titles = {name: method_title(name) for name in shown.seen.methods}
+    return figures.plot_auc_histogram(auc, shown.kept, shown.settings.method, titles)
 
 
 def _take_bin(event: Mapping[str, Any]) -> None:
     places = [place for curve in (0, 1) if (place := events.picked_index(event, curve)) is not None]
     if places:
-        state.adjust(StudySettings, low=places[0] / figures.BINS or None, high=(places[0] + 1) / figures.BINS, page=0)
+        state.adjust(StudySettings, low=places[0] / BINS or None, high=(places[0] + 1) / BINS, page=0)
 
 
-def _words(seen: Overview) -> list[str]:
-    return [
-        f"{seen.names.get(int(n), n)}: {text}".replace("<", "‹") for n, text in zip(seen.index, seen.text, strict=True)
-    ]
-
-
-def _take_images(event: Mapping[str, Any], seen: Overview, shown: np.ndarray) -> None:
-    places = [place for place in events.picked_indices(event, 0) if place < len(shown)]
+def _take_images(event: Mapping[str, Any], seen: Pairs, drawn: np.ndarray) -> None:
+    places = [place for place in events.picked_indices(event, 0) if place < len(drawn)]
     if places:
-        state.adjust(StudySettings, chosen=tuple(sorted({int(seen.index[shown[place]]) for place in places})), page=0)
+        images = np.unique(seen.index[drawn[places]])
+        state.note(CUT, len(images))
+        state.adjust(StudySettings, chosen=tuple(int(index) for index in images[:MOST_CHOSEN]), page=0)
+
+
+Axes = tuple[np.ndarray, np.ndarray, str, tuple[str, str]]
+"""x and y (n,), the title of a scatter, and those of its axes."""
+
+
+def scatter_figure(
+    shown: Shown, x: np.ndarray, y: np.ndarray, title: str, axes: tuple[str, str], diagonal: bool = False
+) -> tuple[go.Figure, np.ndarray]:
+    """Two figures of every map against each other, and the numbers of the maps that have a dot."""
+    seen = shown.seen
+
+    def words(pair: int) -> str:
+        index = int(seen.index[pair])
+        return f"{seen.names.get(index, index)}: {seen.text[pair]}".replace("<", "‹")
+
+    return figures.plot_pairs(
+        x, y, shown.kept, seen.flipped(shown.settings.method), words, title, axes, diagonal=diagonal
+    )
 
 
 def render_scatter(
     key: str,
-    seen: Overview,
-    settings: StudySettings,
+    shown: Shown,
     x: np.ndarray,
     y: np.ndarray,
     title: str,
     axes: tuple[str, str],
     diagonal: bool = False,
 ) -> None:
-    """Two figures of every map against each other; dots in a lasso are the selection of all plots."""
-    kept, flipped = results.chosen_rows(seen, settings), seen.figure("flip_auc", settings.method) < 0.5
-    figure, shown = figures.plot_pairs(x, y, kept, flipped, _words(seen), title, axes, diagonal)
-    render_figure(figure, key, lambda event: _take_images(event, seen, shown), modes=("points", "lasso", "box"))
+    """Draws it; dots in a lasso are the selection of all plots."""
+    figure, drawn = scatter_figure(shown, x, y, title, axes, diagonal)
+    take = lambda event: _take_images(event, shown.seen, drawn)  # noqa: E731
+    render_figure(figure, key, take, modes=("points", "lasso", "box"))
 
 
-def _render_pairs(seen: Overview, settings: StudySettings) -> None:
-    names = [method_title(name) for name in (settings.method, settings.other)]
-    x, y = (seen.figure("flip_auc", name) for name in (settings.method, settings.other))
-    title = f"Flip AUC, {names[1]} against {names[0]}"
-    render_scatter("study pairs", seen, settings, x, y, title, (names[0], names[1]), diagonal=True)
+def _auc_pairs(shown: Shown) -> Axes:
+    method, other = methods_of(shown)
+    x, y = (shown.seen.figure("flip_auc", name) for name in (method, other))
+    names = (method_title(method), method_title(other))
+    return x, y, f"Flip AUC, {names[1]} against {names[0]}", names
 
 
-def _render_blame(key: Key, settings: StudySettings) -> None:
-    found = results.split(key, "blame", "", results.filters_of(settings))
-    if not found.labels:
-        st.info("This study has no blame; add the measure blame.")
+def _blame_figure(shown: Shown) -> go.Figure:
+    found = results.split(shown.key, "blame", "", shown.filters)
+    return plot_components(found, shown.settings.component, _blame_title(shown, found.rows))[0]
+
+
+def _blame_title(shown: Shown, rows: int) -> str:
+    sample = ", sample" if shown.sampled else ""
+    return f"Blame over {rows:,} maps ({method_title(shown.settings.method)}){sample}"
+
+
+def _render_blame(shown: Shown) -> None:
+    found = results.split(shown.key, "blame", "", shown.filters)
+    if not found.labels or not found.rows:
+        st.info("No map passes the filters." if found.labels else "This study has no blame; add the measure blame.")
         return
-    group, name = (found.flipped, "flipped") if found.flipped is not None else (found.others, "not flipped")
-    if group is None:
-        st.info("No map passes the filters.")
-        return
-    title = f"Blame over {group.rows:,} {name} maps ({method_title(settings.method)})"
-    figure, shown = figures.plot_components(
-        found.labels, group.mean, group.low, group.high, found.worst, settings.component, title
-    )
+    settings = shown.settings
+    figure, bars = plot_components(found, settings.component, _blame_title(shown, found.rows))
 
     def take(event: Mapping[str, Any]) -> None:
-        place = events.picked_index(event, 0)
-        if place is not None and place < len(shown):
-            label = found.labels[shown[place]]
+        places = [place for curve in (0, 1) if (place := events.picked_index(event, curve)) is not None]
+        if places and places[0] < len(bars):
+            label = found.labels[bars[places[0]]]
             state.adjust(StudySettings, component="" if label == settings.component else label, page=0)
 
     render_figure(figure, "study blame", take)
 
 
-def _render_lens(key: Key, seen: Overview, settings: StudySettings) -> None:
-    found = results.split(key, "lens", "depth_", results.filters_of(settings))
-    if not found.labels:
-        st.info("This study has no lens.")
-        return
-    turning = results.columns(key, "lens", "turning_depth", settings.method)
-    kept = results.chosen_rows(seen, settings) & turning.read
-    depths = turning.values[kept, 0] if turning.labels else np.zeros(0)
-    counts = np.bincount(depths[np.isfinite(depths)].astype(int), minlength=len(found.labels)) / max(1, kept.sum())
-    figure = figures.plot_depths(
-        _groups(found), "Lens: contrast after every block (CLIP)", ("depth", "contrast"), settings.depth, counts
-    )
-    render_figure(figure, "study lens", lambda event: _take_depth(event, settings))
+def _lens_figure(shown: Shown) -> go.Figure:
+    found = results.split(shown.key, "lens", "depth_", shown.filters)
+    turning = results.turning(shown.key, shown.filters)
+    title = "Lens: contrast after every block (CLIP)" + (", sample" if shown.sampled else "")
+    return figures.plot_depths(found.groups, title, ("depth", "contrast"), shown.settings.depth, turning)
 
 
-def _take_depth(event: Mapping[str, Any], settings: StudySettings) -> None:
-    places = [place for curve in (0, 3, 6) if (place := events.picked_index(event, curve)) is not None]
+def _render_lens(shown: Shown) -> None:
+    if "lens" not in shown.folder.study.measures:
+        st.info("This study has no lens; add the measure lens.")
+    elif not shown.kept.any():
+        st.info("No map passes the filters.")
+    else:
+        render_figure(_lens_figure(shown), "study lens", partial(take_depth, settings=shown.settings))
+
+
+def take_depth(event: Mapping[str, Any], settings: StudySettings) -> None:
+    """A click on a curve over depths chooses the depth, or leaves it."""
+    places = [place for curve in range(8) if (place := events.picked_index(event, curve)) is not None]
     if places:
         state.adjust(StudySettings, depth=None if places[0] == settings.depth else places[0])
-
-
-def _groups(found: Split) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    pairs = {"flipped": found.flipped, "not flipped": found.others}
-    return {name: (group.mean, group.low, group.high) for name, group in pairs.items() if group is not None}
-
-
-def _render_layers(key: Key, settings: StudySettings) -> None:
-    st.selectbox("Layer curve", GROUPS, format_func=GROUP_TITLES.__getitem__, **state.setting(settings, "layers"))
-    prefix = {"entropy": "entropy.patches.", "mass.qk": "mass.qk.foreground.", "mass.vv": "mass.vv.foreground."}.get(
-        settings.layers, f"{settings.layers}.foreground."
-    )
-    found = results.split(key, "layers", prefix, results.filters_of(settings))
-    if not found.labels:
-        st.info("This study does not have this curve.")
-        return
-    blocks = np.array([int(label.removeprefix(prefix).partition(".")[0]) for label in found.labels])
-    groups = {name: tuple(_by_block(part, blocks) for part in parts) for name, parts in _groups(found).items()}
-    where = "object patches" if "foreground" in prefix else "patches"
-    title = f"{GROUP_TITLES[settings.layers]}, {where}"
-    render_figure(
-        figures.plot_depths(groups, title[0].upper() + title[1:], ("block", ""), settings.depth),
-        "study layers",
-        lambda event: _take_depth(event, settings),
-    )
-
-
-def _by_block(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Mean over the heads of each block."""
-    return np.array([np.nanmean(values[blocks == block]) for block in range(blocks.max() + 1)])
-
-
-def class_table(seen: Overview, settings: StudySettings) -> pd.DataFrame:
-    """A row a class: maps, share of flipped ones, mean AUC of both methods. Pure."""
-    frame = pd.DataFrame({"class": seen.text, "auc": seen.figure("flip_auc", settings.method)})
-    frame["other"] = seen.figure("flip_auc", settings.other)
-    frame["flipped"] = frame["auc"] < 0.5
-    frame = frame[results.chosen_rows(seen, settings)]
-    found = frame.groupby("class").agg(
-        maps=("auc", "size"), flipped=("flipped", "mean"), auc=("auc", "mean"), other=("other", "mean")
-    )
-    return found.sort_values("flipped", ascending=False).reset_index()
-
-
-def _render_classes(seen: Overview, settings: StudySettings) -> None:
-    table = class_table(seen, settings)
-
-    def taken() -> None:
-        rows = st.session_state["study classes"].selection.rows
-        if rows and rows[0] < len(table):
-            state.adjust(StudySettings, text=str(table["class"].iloc[rows[0]]), page=0)
-
-    st.markdown(":small[Classes: click a row to see its maps alone]")
-    columns = {
-        "flipped": st.column_config.NumberColumn("flipped", format="percent"),
-        "auc": st.column_config.NumberColumn(f"AUC {method_title(settings.method)}", format="%.2f"),
-        "other": st.column_config.NumberColumn(f"AUC {method_title(settings.other)}", format="%.2f"),
-    }
-    st.dataframe(
-        table,
-        key="study classes",
-        on_select=taken,
-        selection_mode="single-row",
-        hide_index=True,
-        height=286,
-        column_config=columns,
-    )
-
-
-def _render_sizes(seen: Overview, settings: StudySettings) -> None:
-    choices = {
-        "area": "size of the object (share of patches)",
-        "row": "its height in the picture (0 top)",
-        "column": "its place from the left",
-    }
-    chosen = st.selectbox("Against contrast", list(choices), format_func=choices.__getitem__, key="study place")
-    contrast = seen.figure("contrast", settings.method)
-    title = f"Contrast ({method_title(settings.method)})"
-    render_scatter("study sizes", seen, settings, seen.places[chosen], contrast, title, (choices[chosen], "contrast"))

@@ -1,53 +1,25 @@
-"""What the page reads of a study: one row a pair of picture and class, figures of every method beside it. Cached."""
+"""What the page reads of a study, once for all visitors; what is computed of it is in `analysis.studies`."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from analysis.studies import StudyFolder
-from analysis.studies.groups import GroupMeans, group_means, lowest_share
+from analysis.studies import StudyFolder, StudyState
+from analysis.studies import classes as segmentation
+from analysis.studies import curves as rows_of
+from analysis.studies.groups import FlipGroups, split_flipped
+from analysis.studies.pairs import MOST_PAIRS, Columns, Pairs, read_columns, read_pairs
+from analysis.studies.reproduce import Row
 from dashboard import studies
 from dashboard.caches import cached
 from dashboard.pages.study.settings import StudySettings
 
-FIGURES = ("contrast", "score_contrast", "flip_auc")
-MOST_PAIRS = 20_000
-"""Blame, layers and lens of more pairs are read from a sample of the pictures; the page says so."""
+MAX_BYTES = 256 * 2**20
+"""Of the columns of all studies together; the oldest are read again when they are asked for."""
 
 Key = tuple[str, int]
 """Id of a study and the number of its parts that are done."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Overview:
-    """All pairs of a picture and a class that is in it.
-
-    Attributes:
-        index: (n,) number of the picture; text: (n,) class.
-        methods: names, m of them.
-        figures: "contrast", "score_contrast", "flip_auc" -> (n, m) float32.
-        places: "area", "row", "column" -> (n,) float32, of the region; NaN where the study has no pictures.
-        names: number of a picture -> its name.
-    """
-
-    index: np.ndarray
-    text: np.ndarray
-    methods: tuple[str, ...]
-    figures: dict[str, np.ndarray]
-    places: dict[str, np.ndarray]
-    names: dict[int, str]
-
-    def figure(self, name: str, method: str) -> np.ndarray:
-        """(n,) of one method; NaN where the study does not have it."""
-        if method not in self.methods:
-            return np.full(len(self.index), np.nan, np.float32)
-        return self.figures[name][:, self.methods.index(method)]
-
-    @property
-    def images(self) -> int:
-        """Number of pictures with at least one pair."""
-        return len(np.unique(self.index))
 
 
 def key_of(id: str) -> Key:
@@ -55,55 +27,84 @@ def key_of(id: str) -> Key:
     return id, studies.parts_done(id)
 
 
-@cached(max_entries=8)
-def overview(key: Key) -> Overview:
+def _weigh_pairs(pairs: Pairs) -> int:
+    return sum(a.nbytes for a in (pairs.index, pairs.text, *pairs.figures.values(), *pairs.places.values()))
+
+
+@cached(max_entries=8, weigh=_weigh_pairs, max_bytes=lambda: MAX_BYTES)
+def overview(key: Key) -> Pairs:
     """Figures of every pair and method."""
-    folder = studies.opened(key[0])
-    rows = folder.table("maps", ["index", "text", "method", *FIGURES])
-    rows = rows[rows["flip_auc"].notna()]
-    wide = rows.pivot_table(index=["index", "text"], columns="method", values=list(FIGURES), observed=True, sort=True)
-    methods = tuple(name for name in folder.study.methods if name in set(wide.columns.get_level_values(1)))
-    index = wide.index.get_level_values(0).to_numpy()
-    text = wide.index.get_level_values(1).astype(str).to_numpy()
-    figures = {name: wide[name][list(methods)].to_numpy(np.float32) for name in FIGURES}
-    names = folder.images().set_index("index")["name"].to_dict()
-    return Overview(index, text, methods, figures, _places(folder, wide.index), names)
+    return read_pairs(studies.opened(key[0]))
 
 
-def _places(folder: StudyFolder, pairs: pd.MultiIndex) -> dict[str, np.ndarray]:
-    wanted = ("area", "row", "column")
-    if "pictures" not in folder.study.measures:
-        return {name: np.full(len(pairs), np.nan, np.float32) for name in wanted}
-    rows = folder.table("pictures", ["index", "text", *wanted], where={"method": folder.study.methods[0]})
-    found = rows.set_index(["index", "text"])
-    found.index = found.index.set_levels(found.index.levels[1].astype(str), level=1)
-    return {name: found[name].reindex(pairs).to_numpy(np.float32) for name in wanted}
+@cached(max_entries=16)
+def classes(key: Key) -> tuple[str, ...]:
+    """Classes of all pairs, in alphabetical order."""
+    return tuple(sorted(set(overview(key).text)))
 
 
-def chosen_rows(seen: Overview, settings: StudySettings) -> np.ndarray:
+@cached(max_entries=16)
+def state_of(key: Key) -> StudyState:
+    """How far a study is."""
+    return studies.opened(key[0]).state
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What the page shows of a study.
+
+    Attributes:
+        key, folder: the study.
+        seen: all its pairs.
+        settings: of the page, with methods and classes that the study has.
+        kept: bool (n,), pairs that pass the filters and are in the selection.
+    """
+
+    key: Key
+    folder: StudyFolder
+    seen: Pairs
+    settings: StudySettings
+    kept: np.ndarray
+
+    @property
+    def filters(self) -> StudySettings:
+        """Only what chooses pairs: the key of what is computed from them."""
+        return filters_of(self.settings)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether columns are read of some of the chosen pairs only."""
+        return len(self.seen) > MOST_PAIRS and int(self.kept.sum()) > MOST_PAIRS
+
+
+def shown(key: Key, settings: StudySettings) -> Shown:
+    """A study as the settings show it."""
+    seen = overview(key)
+    return Shown(key, studies.opened(key[0]), seen, settings, chosen_rows(seen, settings))
+
+
+def chosen_rows(seen: Pairs, settings: StudySettings) -> np.ndarray:
     """Pairs that pass the filters and are in the selection, bool (n,). Pure."""
-    auc = seen.figure("flip_auc", settings.method)
-    kept = np.ones(len(seen.index), bool)
-    if settings.text:
-        kept &= seen.text == settings.text
-    if settings.low is not None:
-        kept &= auc >= settings.low
-    if settings.high is not None:
-        kept &= auc <= settings.high
-    if settings.chosen:
-        kept &= np.isin(seen.index, settings.chosen)
-    return kept
+    return seen.chosen(settings.method, settings.text, settings.low, settings.high, settings.chosen)
 
 
-def order_of(seen: Overview, settings: StudySettings, terms: np.ndarray | None) -> np.ndarray:
+def filters_of(settings: StudySettings) -> StudySettings:
+    """Only what chooses pairs: the key of what is computed from them. Pure."""
+    return StudySettings(
+        method=settings.method, text=settings.text, low=settings.low, high=settings.high, chosen=settings.chosen
+    )
+
+
+def order_of(seen: Pairs, kept: np.ndarray, settings: StudySettings, terms: np.ndarray | None) -> np.ndarray:
     """Numbers of the chosen pairs in the order of the grid. Pure.
 
     Args:
         seen: all pairs.
+        kept: bool (n,), the chosen ones.
         settings: how to sort.
         terms: (n,) of the chosen component, for the order "term"; None without one.
     """
-    rows = np.flatnonzero(chosen_rows(seen, settings))
+    rows = np.flatnonzero(kept)
     auc, contrast = (seen.figure(name, settings.method) for name in ("flip_auc", "contrast"))
     values = {
         "flipped": auc,
@@ -115,96 +116,93 @@ def order_of(seen: Overview, settings: StudySettings, terms: np.ndarray | None) 
     return rows[np.lexsort((contrast[rows], values[rows]))]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """Columns of a measure for pairs.
+@cached(max_entries=24, weigh=lambda found: found.values.nbytes, max_bytes=lambda: MAX_BYTES)
+def _columns(key: Key, measure: str, prefix: str, method: str, filters: StudySettings) -> Columns:
+    seen = overview(key)
+    return read_columns(studies.opened(key[0]), seen, measure, method, prefix, chosen_rows(seen, filters))
 
-    Attributes:
-        labels: names of the columns, k of them.
-        values: (n, k) float32, a row a pair of `Overview`; NaN for pairs that were not read.
-        read: bool (n,), pairs that were read.
+
+def columns(key: Key, measure: str, prefix: str, settings: StudySettings) -> Columns:
+    """Columns of a measure whose names begin with `prefix`, of the method of the settings where it has methods.
+
+    A small study is read once, whatever is chosen; of a large one what is chosen, or a sample of it.
     """
-
-    labels: tuple[str, ...]
-    values: np.ndarray
-    read: np.ndarray
-
-
-@cached(max_entries=24)
-def columns(key: Key, measure: str, prefix: str, method: str) -> Columns:
-    """The columns of a measure whose names begin with `prefix`, of one method where the measure has methods."""
-    folder, seen = studies.opened(key[0]), overview(key)
-    if measure not in folder.study.measures:
-        return Columns((), np.zeros((len(seen.index), 0), np.float32), np.zeros(len(seen.index), bool))
-    labels = tuple(name for name in folder.quantities(measure) if name.startswith(prefix))
-    images = None
-    if len(seen.index) > MOST_PAIRS:
-        numbers = np.unique(seen.index)
-        wanted = max(1, MOST_PAIRS * len(numbers) // len(seen.index))
-        images = np.sort(np.random.default_rng(0).choice(numbers, wanted, replace=False))
-    where = {"method": method} if "method" in folder.columns(measure) else None
-    rows = folder.table(measure, ["index", "text", *labels], where=where, images=images)
-    rows = rows[rows["text"].notna()]
-    pairs = pd.MultiIndex.from_arrays([seen.index, seen.text])
-    place = pairs.get_indexer(pd.MultiIndex.from_arrays([rows["index"], rows["text"].astype(str)]))
-    values = np.full((len(seen.index), len(labels)), np.nan, np.float32)
-    values[place[place >= 0]] = rows[list(labels)].to_numpy(np.float32)[place >= 0]
-    read = np.zeros(len(seen.index), bool)
-    read[place[place >= 0]] = True
-    return Columns(labels, values, read)
-
-
-def blame(key: Key, method: str) -> Columns:
-    """Terms of the contrast; the column of their sum is left out."""
-    found = columns(key, "blame", "", method)
-    kept = [place for place, label in enumerate(found.labels) if label != "sum"]
-    return Columns(tuple(found.labels[place] for place in kept), found.values[:, kept], found.read)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """Means of columns over flipped pairs and over the others.
-
-    Attributes:
-        labels: of the columns.
-        flipped, others: means with intervals; None where the group is empty.
-        worst: (k,) how often a column is the lowest of its row among flipped pairs.
-    """
-
-    labels: tuple[str, ...]
-    flipped: GroupMeans | None
-    others: GroupMeans | None
-    worst: np.ndarray
+    small = len(overview(key)) <= MOST_PAIRS
+    filters = StudySettings(method=settings.method) if small else filters_of(settings)
+    return _columns(key, measure, prefix, settings.method, filters)
 
 
 @cached(max_entries=48)
-def split(key: Key, measure: str, prefix: str, settings: StudySettings) -> Split:
+def split(key: Key, measure: str, prefix: str, filters: StudySettings) -> FlipGroups:
     """Two groups of the chosen pairs: those whose map is flipped, and the others.
 
     Args:
         key, measure, prefix: as in `columns`.
-        settings: with all fields that do not choose pairs at their defaults, see `filters_of`.
+        filters: see `filters_of`.
     """
     seen = overview(key)
-    found = blame(key, settings.method) if measure == "blame" else columns(key, measure, prefix, settings.method)
-    kept = chosen_rows(seen, settings) & found.read
-    auc = seen.figure("flip_auc", settings.method)
-    groups = [kept & (auc < 0.5), kept & (auc >= 0.5)]
-    means = [group_means(found.values[rows], seen.index[rows]) if rows.any() else None for rows in groups]
-    worst = lowest_share(found.values[groups[0]]) if measure == "blame" else np.zeros(len(found.labels))
-    return Split(found.labels, means[0], means[1], worst)
+    found, kept = columns(key, measure, prefix, filters), chosen_rows(seen, filters)
+    return split_flipped(found, seen, kept, filters.method, worst=measure == "blame")
 
 
-def filters_of(settings: StudySettings) -> StudySettings:
-    """Only what chooses pairs: the key of what is computed from them. Pure."""
-    return StudySettings(
-        method=settings.method, text=settings.text, low=settings.low, high=settings.high, chosen=settings.chosen
-    )
+@cached(max_entries=16)
+def turning(key: Key, filters: StudySettings) -> pd.DataFrame:
+    """How often the sign of the lens turns for good at a depth, a column a group."""
+    seen = overview(key)
+    return rows_of.turning_shares(studies.opened(key[0]), seen, chosen_rows(seen, filters), filters.method)
 
 
-def map_of(key: Key, index: int, text: str, method: str) -> np.ndarray | None:
-    """The map (gh, gw) of a pair; None where the study did not keep it."""
-    return maps_of(key, (index,), method).get((index, text))
+@cached(max_entries=16)
+def figure_choices(key: Key) -> tuple[tuple[str, str], ...]:
+    """(measure, quantity) of the figures of every method."""
+    return rows_of.figure_choices(studies.opened(key[0]))
+
+
+@cached(max_entries=16)
+def method_figures(key: Key, measure: str, quantity: str, filters: StudySettings) -> pd.DataFrame:
+    """A figure of every method in both groups."""
+    seen = overview(key)
+    kept = chosen_rows(seen, filters)
+    return rows_of.method_figures(studies.opened(key[0]), seen, kept, filters.method, measure, quantity)
+
+
+@cached(max_entries=16)
+def sweep_lines(key: Key) -> tuple[rows_of.SweepLine, ...]:
+    """Lines of the alpha sweep."""
+    return rows_of.sweep_lines(studies.opened(key[0]))
+
+
+@cached(max_entries=16)
+def sweep(key: Key, quantity: str, line: rows_of.SweepLine, filters: StudySettings) -> FlipGroups:
+    """A line of the alpha sweep in both groups; a label a point."""
+    seen = overview(key)
+    kept = chosen_rows(seen, filters)
+    found = rows_of.read_sweep(studies.opened(key[0]), seen, quantity, line, kept)
+    return split_flipped(found, seen, kept, filters.method)
+
+
+@cached(max_entries=8)
+def segmentation_rows(key: Key) -> list[Row]:
+    """mIoU of every method, with its protocol and the published figure."""
+    return segmentation.segmentation_rows(studies.opened(key[0]))
+
+
+@cached(max_entries=16)
+def class_ious(key: Key, method: str) -> pd.DataFrame:
+    """IoU of every class."""
+    return segmentation.class_ious(studies.opened(key[0]), method)
+
+
+@cached(max_entries=16)
+def image_figures(key: Key, method: str) -> pd.DataFrame:
+    """mIoU of every picture."""
+    return segmentation.image_figures(studies.opened(key[0]), method)
+
+
+@cached(max_entries=16)
+def images_with(key: Key, text: str) -> np.ndarray:
+    """Pictures in which a class is true or predicted."""
+    return segmentation.images_with(studies.opened(key[0]), text)
 
 
 @cached(max_entries=64)

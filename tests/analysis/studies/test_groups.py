@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.studies.groups import group_means, lowest_share
+from analysis.studies.groups import group_means, lowest_indicator
 
 
 def test_means_leave_out_nan_and_count_images() -> None:
@@ -33,7 +33,8 @@ def test_one_image_has_no_interval() -> None:
     assert np.isnan([found.low[0], found.high[0]]).all()
 
 
-def test_lowest_share_counts_ties_by_halves_and_skips_empty_rows() -> None:
+def test_the_lowest_column_is_shared_by_ties_and_empty_rows_are_skipped() -> None:
     values = np.array([[-1.0, 0.0, np.nan], [2.0, -3.0, 1.0], [1.0, 1.0, 5.0], [np.nan] * 3])
-    assert lowest_share(values) == pytest.approx([1.5 / 3, 1.5 / 3, 0])
-    assert np.isnan(lowest_share(np.full((2, 3), np.nan))).all()
+    found = group_means(lowest_indicator(values), np.arange(4))
+    assert found.mean == pytest.approx([1.5 / 3, 1.5 / 3, 0])
+    assert np.isnan(lowest_indicator(np.full((2, 3), np.nan))).all()
