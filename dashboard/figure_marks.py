@@ -87,15 +87,30 @@ def _draw_scatter(axes: Axes, trace: go.Scatter, others: Others) -> None:
         label = None
     if "markers" in mode and np.any(trace.marker.opacity != 0):
         _draw_markers(axes, trace, label)
+    _draw_reach(axes, trace, trace.x, trace.y)
     if "text" in mode:
         _draw_names(axes, trace)
+
+
+def _draw_reach(axes: Axes, trace: Any, x: Any, y: Any) -> None:
+    """Error bars to the left and right of points."""
+    reach = trace.error_x
+    if reach.array is not None:
+        ends = [np.asarray(reach.array if reach.arrayminus is None else reach.arrayminus), np.asarray(reach.array)]
+        style = {"ecolor": colours_of(reach.color, 1)[0], "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
+        axes.errorbar(x, y, xerr=ends, fmt="none", **style)
 
 
 def _draw_markers(axes: Axes, trace: go.Scatter, label: str | None) -> None:
     count = len(trace.x)
     sizes = np.broadcast_to(trace.marker.size or 6, count) * 0.7  # pixels -> points
     named = trace.line.color if trace.marker.color is None else trace.marker.color
-    colours = colours_of(named, count, 1.0 if trace.marker.opacity is None else trace.marker.opacity)
+    opacity = 1.0 if trace.marker.opacity is None else trace.marker.opacity
+    if isinstance(named, np.ndarray) and named.dtype.kind in "uif":  # numbers on a scale
+        scaled = scale_colours(named.astype(float), trace.marker.colorscale, trace.marker.cmin, trace.marker.cmax)
+        colours = [(*rgb, alpha) for (*rgb, _), alpha in zip(scaled, np.broadcast_to(opacity, count), strict=True)]
+    else:
+        colours = colours_of(named, count, opacity)
     symbols = np.broadcast_to(np.array(trace.marker.symbol or "circle"), count)
     for symbol in np.unique(symbols):
         at = np.flatnonzero(symbols == symbol)
@@ -149,6 +164,8 @@ def _draw_bar(axes: Axes, trace: go.Bar, others: Others) -> None:
         put = axes.set_yticks if lying else axes.set_xticks
         turned = {"rotation": 90} if not lying and len(names) > MANY_BARS else {}
         put(np.arange(len(names)), [plain(str(name)) for name in names], fontsize=7, **turned)
+    if lying:
+        _draw_reach(axes, trace, starts + lengths, places)
     _write_on_bars(axes, places, trace)
 
 

@@ -1,8 +1,8 @@
 """Columns of a study that stand in rows: figures of every method, the alpha sweep, and where the lens turns.
 
-figures = method_figures(folder, pairs, kept, "clip", "maps", "flip_auc")     # method, group, mean, low, high
+figures = method_figures(read_figure(folder, pairs), pairs, kept, "clip")     # method, group, mean, low, high
 sweep = read_sweep(folder, pairs, "contrast", SweepLine("vv"), kept)          # Columns: a label a point
-turns = turning_shares(folder, pairs, kept, "clip")                           # depth -> share of maps, by group
+turns = turning_shares(read_columns(folder, pairs, "lens", "clip"), pairs, kept, "clip")   # shares by group
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.studies.groups import GROUPS, RESAMPLES, flip_sides, group_means
+from analysis.studies.groups import GROUPS, RESAMPLES, flip_sides, split_flipped
 from analysis.studies.measure import MEASURES
-from analysis.studies.pairs import MOST_PAIRS, Columns, Pairs, quantities, read_columns, read_rows
+from analysis.studies.pairs import FIGURES, MOST_PAIRS, Columns, Pairs, quantities, read_rows
 from analysis.studies.reader import StudyFolder
 from analysis.sweep import NO_RESIDUAL
 
@@ -30,26 +30,20 @@ def figure_choices(folder: StudyFolder) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def method_figures(
+def read_figure(
     folder: StudyFolder,
     pairs: Pairs,
-    kept: np.ndarray,
-    method: str,
     measure: str = "maps",
     quantity: str = "flip_auc",
-    resamples: int = RESAMPLES,
-) -> pd.DataFrame:
-    """A figure of every method over the maps that one method flips, and over the others.
+    wanted: np.ndarray | None = None,
+    most: int = MOST_PAIRS,
+) -> Columns:
+    """A figure of every method for every pair, a column a method.
 
     Args:
         folder, pairs: of the study.
-        kept: bool (n,), the chosen pairs.
-        method: whose maps are flipped or not.
         measure, quantity: one of `figure_choices`.
-        resamples: of the bootstrap over pictures.
-
-    Returns:
-        A row a method and group: method, group, mean, low, high, maps.
+        wanted, most: as in `read_columns`.
 
     Raises:
         ValueError: another measure or quantity.
@@ -58,18 +52,42 @@ def method_figures(
     if (measure, quantity) not in choices:
         known = ", ".join(f"{name} {figure}" for name, figure in choices)
         raise ValueError(f"Expected measure and quantity to be among {known}, but got {measure} {quantity}")
+    if measure == "maps" and quantity in FIGURES:
+        return Columns(pairs.methods, pairs.figures[quantity], np.ones(len(pairs), bool))
     (key,) = MEASURES[measure].keys
-    rows = read_rows(folder, pairs, measure, [key, quantity], kept)
-    found = []
-    for name, own in rows.groupby(key, sort=False, observed=True):
-        place = own["pair"].to_numpy()
-        for group, side in zip(GROUPS, flip_sides(pairs, method), strict=True):
-            inside = side[place]
-            if inside.any():
-                means = group_means(own[[quantity]].to_numpy()[inside], pairs.index[place[inside]], resamples)
-                ends = (float(part[0]) for part in (means.mean, means.low, means.high))
-                found.append((str(name), group, *ends, means.rows))
-    return pd.DataFrame(found, columns=["method", "group", "mean", "low", "high", "maps"])
+    wanted = np.ones(len(pairs), bool) if wanted is None else wanted
+    rows = read_rows(folder, pairs, measure, [key, quantity], wanted, most)
+    number, names = pd.factorize(rows[key].astype(object))
+    values = np.full((len(pairs), len(names)), np.nan, np.float32)
+    values[rows["pair"].to_numpy(), number] = rows[quantity].to_numpy(np.float32)
+    return Columns(tuple(map(str, names)), values, np.isfinite(values).any(axis=1))
+
+
+def method_figures(
+    figure: Columns, pairs: Pairs, kept: np.ndarray, method: str, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """A figure of every method over the maps that one method flips, and over the others.
+
+    Args:
+        figure: see `read_figure`.
+        pairs: of the study.
+        kept: bool (n,), the chosen pairs.
+        method: whose maps are flipped or not.
+        resamples: of the bootstrap over pictures.
+
+    Returns:
+        A row a method and group: method, group, mean, low, high, maps.
+    """
+    groups = split_flipped(figure, pairs, kept, method, resamples=resamples).groups
+    parts = [
+        pd.DataFrame({"method": figure.labels, "group": name, "mean": own.mean, "low": own.low, "high": own.high})
+        for name, own in groups.items()
+    ]
+    sides = dict(zip(GROUPS, flip_sides(pairs, method), strict=True))
+    for name, part in zip(groups, parts, strict=True):
+        part["maps"] = np.isfinite(figure.values[kept & sides[name]]).sum(axis=0)
+    columns = ["method", "group", "mean", "low", "high", "maps"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +134,19 @@ def read_sweep(
     return Columns(labels, values, read)
 
 
-def turning_shares(
-    folder: StudyFolder, pairs: Pairs, kept: np.ndarray, method: str, most: int = MOST_PAIRS
-) -> pd.DataFrame:
-    """How often the sign of the lens turns for good at a depth: a row a depth, a column a group; empty without lens."""
-    depths = len(quantities(folder, "lens", "depth_"))
-    turning = read_columns(folder, pairs, "lens", method, LAST_TURN, kept, most)
+def turning_shares(lens: Columns, pairs: Pairs, kept: np.ndarray, method: str) -> pd.DataFrame:
+    """How often the sign of the lens turns for good at a depth: a row a depth, a column a group.
+
+    Args:
+        lens: all columns of the measure "lens".
+        pairs, kept, method: as in `method_figures`.
+    """
+    depths = sum(label.startswith("depth_") for label in lens.labels)
     table = pd.DataFrame({"depth": np.arange(depths)})
-    if not turning.labels:
-        return table
+    values = lens.values[:, lens.labels.index(LAST_TURN)]
     for group, side in zip(GROUPS, flip_sides(pairs, method), strict=True):
-        own = kept & turning.read & side
+        own = kept & lens.read & side
         if own.any():
-            values = turning.values[own, 0]
-            counts = np.bincount(values[np.isfinite(values)].astype(int), minlength=depths)
-            table[group] = counts / own.sum()
+            turns = values[own & np.isfinite(values)].astype(int)
+            table[group] = np.bincount(turns, minlength=depths) / own.sum()
     return table

@@ -106,10 +106,13 @@ def plot_pairs(
         x=x[shown],
         y=y[shown],
         mode="markers",
-        text=[words(int(n)) for n in shown],
-        hovertemplate="%{text}<extra></extra>",
+        customdata=np.array([words(int(n)) for n in shown], object),
+        hovertemplate="%{customdata}<extra></extra>",
         marker={
-            "color": np.where(flipped[shown], FLIPPED, OTHERS),
+            "color": flipped[shown].astype(np.uint8),  # plotly looks at every name of a colour, and takes its time
+            "colorscale": [[0, OTHERS], [1, FLIPPED]],
+            "cmin": 0,
+            "cmax": 1,
             "size": 6,
             "opacity": np.where(solid, 0.8, 0.12) if not solid.all() else 0.8,
             "line": {"width": 0},

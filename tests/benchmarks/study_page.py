@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
@@ -133,19 +134,28 @@ WRITERS: dict[str, Callable[..., dict[str, object]]] = {
 }
 
 
-@contextmanager
-def counted_bytes() -> Iterator[list[int]]:
-    """Sizes of the messages that scripts send meanwhile."""
-    sizes: list[int] = []
-    kept = ForwardMsgQueue.enqueue
+@dataclass(slots=True)
+class Sent:
+    """What a script has sent: bytes, and the CPU time of the process when the grid of pictures was."""
 
-    def enqueue(queue: ForwardMsgQueue, message: object) -> None:
-        sizes.append(message.ByteSize())
+    bytes: int = 0
+    grid_at: float | None = None
+
+
+@contextmanager
+def counted() -> Iterator[Sent]:
+    """What scripts send meanwhile."""
+    sent, kept = Sent(), ForwardMsgQueue.enqueue
+
+    def enqueue(queue: ForwardMsgQueue, message: ForwardMsg) -> None:
+        sent.bytes += message.ByteSize()
+        if sent.grid_at is None and message.delta.new_element.HasField("bidi_component"):
+            sent.grid_at = time.process_time()
         kept(queue, message)
 
     ForwardMsgQueue.enqueue = enqueue
     try:
-        yield sizes
+        yield sent
     finally:
         ForwardMsgQueue.enqueue = kept
 
@@ -157,17 +167,26 @@ def open_page() -> AppTest:
     return app.run()
 
 
-def show(app: AppTest, **changes: object) -> tuple[float, int]:
-    """Changes settings of the page and runs it: seconds of CPU time, and bytes sent."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the page: CPU seconds until all is sent and until the grid is, and bytes."""
+
+    seconds: float
+    grid_seconds: float
+    bytes: int
+
+
+def show(app: AppTest, **changes: object) -> Run:
+    """Changes settings of the page and runs it."""
     view = app.session_state["view"]
     app.session_state["view"] = view.having(replace(view.of(StudySettings), **changes))
-    with counted_bytes() as sizes:
+    with counted() as sent:
         start = time.process_time()
         app.run()
         seconds = time.process_time() - start
     if app.exception or app.error:
         raise RuntimeError([*app.exception, *app.error])
-    return seconds, sum(sizes)
+    return Run(seconds, (sent.grid_at or start) - start, sent.bytes)
 
 
 def measure(images: int) -> None:
@@ -187,13 +206,16 @@ def measure(images: int) -> None:
             "the same again": {},
         }
         for name, changes in steps.items():
-            seconds, sent = show(app, **changes)
-            limit = LIMITS["selection" if name.startswith(("selection", "the same")) else "first picture"]
-            verdict = "met" if seconds <= limit and sent <= LIMITS["bytes"] else "MISSED"
+            run = show(app, **changes)
+            first = name == "first picture"
+            seconds = run.grid_seconds if first else run.seconds
+            known = LIMITS.get("first picture" if first else "selection" if "selection" in name else "")
+            met = run.bytes <= LIMITS["bytes"] and (known is None or seconds <= known)
+            target = "2 MB" if known is None else f"{known:g} s, 2 MB"
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
             print(
-                f"{images:7,} pictures  {name:26} {seconds:6.2f} s CPU  {sent / 1e6:5.2f} MB sent  "
-                f"<= {limit:g} s, 2 MB  {verdict:6} peak memory {peak:,.0f} MiB",
+                f"{images:7,} pictures  {name:26} {seconds:6.2f} s CPU (all plots {run.seconds:.2f} s)  "
+                f"{run.bytes / 1e6:5.2f} MB sent  <= {target:10}  {'met' if met else 'MISSED':6} peak {peak:,.0f} MiB",
                 flush=True,
             )
 

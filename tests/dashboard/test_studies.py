@@ -1,7 +1,6 @@
 """Ids of studies and pictures: what may be opened, and nothing else."""
 
 import io
-import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from analysis.studies import Study, run_study
 from analysis.studies.curves import SweepLine
 from analysis.sweep import SweepGrid
 from dashboard import state, studies
+from dashboard.figure_png import draw_page
 from dashboard.pages.study import results
 from dashboard.pages.study.compare import OTHER
-from dashboard.pages.study.exports import pieces_of, python_of, report, tables_zip
+from dashboard.pages.study.exports import pieces_of, python_of, report, study_exports
 from dashboard.pages.study.grid import paint
 from dashboard.pages.study.settings import StudySettings
 from surgery import CLASSIC, load_model
@@ -136,8 +136,13 @@ def test_everything_on_the_page_is_handed_out_as_numbers_and_in_the_report(
     found = list(pieces_of(shown))
     names = "maps histogram against blame lens turning layers classes sizes methods sweep segmentation class-iou"
     assert [piece.name for piece in found] == [*names.split(), "picture-iou", "differences", "changed", "blame-pairs"]
-    with zipfile.ZipFile(io.BytesIO(tables_zip(found))) as archive:
-        assert archive.namelist() == [f"{piece.name}.csv" for piece in found]
+    exports = study_exports(shown)
+    names = [file.name for file in exports.files.values()]
+    assert names == ["study-report.html", *(f"study-{piece.name}.csv" for piece in found)]
+    assert all(file.make() for file in exports.files.values())
+    for piece in found:
+        if piece.figure is not None:  # each can be drawn for paper
+            draw_page(piece.figure()).canvas.draw()
     page = report(shown, found, "print(1)").decode()
     assert page.count("<h2>") == len(found) + 1
     assert page.count("Plotly.newPlot(") >= sum(piece.figure is not None for piece in found)

@@ -10,6 +10,7 @@ from analysis.studies import StudyFolder
 from analysis.studies.pairs import MOST_PAIRS, Pairs
 from dashboard import state, studies
 from dashboard.case import Case, method_title
+from dashboard.exports import Exports
 from dashboard.figures import shared_limit
 from dashboard.pages.study import more, plots, results
 from dashboard.pages.study.begin import render_begin
@@ -20,7 +21,6 @@ from dashboard.pages.study.layout import render_layout
 from dashboard.pages.study.results import Shown
 from dashboard.pages.study.segmentation import has_segmentation, render_segmentation
 from dashboard.pages.study.settings import SORTS, StudySettings
-from dashboard.panels.page import Exports
 from dashboard.panels.texts import plain
 
 HELP = """
@@ -92,10 +92,7 @@ def _fitted(folder: StudyFolder, seen: Pairs, settings: StudySettings) -> StudyS
 
 def _render_headline(shown: Shown) -> None:
     settings, kept, state_of = shown.settings, shown.kept, results.state_of(shown.key)
-    study = shown.folder.study
-    weights = f" {study.pretrained}" if study.pretrained else ""
-    title = f"{shown.folder.request['data set']} · {study.model}{weights}"
-    words = [f"**{plain(title)}**", f"{state_of.images:,} pictures"]
+    words = [f"**{plain(shown.title)}**", f"{state_of.images:,} pictures"]
     if len(shown.seen):
         flipped = float(shown.seen.flipped(settings.method)[kept].mean()) if kept.any() else 0.0
         words[-1] += f", {len(shown.seen):,} maps"

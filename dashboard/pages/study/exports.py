@@ -1,17 +1,15 @@
 """What the Study page hands out: every plot and table as numbers, one HTML file with all of them, and their Python."""
 
 import html
-import io
-import zipfile
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from dashboard.case import method_title
-from dashboard.pages.study import compare, layout, more, plots, segmentation
+from dashboard.exports import Exports, File
+from dashboard.pages.study import compare, layout, more, plots, results, segmentation
 from dashboard.pages.study.pieces import Piece
 from dashboard.pages.study.results import Shown
-from dashboard.panels.page import Exports, File
 from data.store import to_csv
 
 MOST_ROWS = 200
@@ -25,7 +23,7 @@ td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ccd; text-align: right
 """
 HEAD = """\
 from analysis.studies import Study, compare_studies, open_study, run_study
-from analysis.studies.curves import SweepLine, method_figures, read_sweep, turning_shares
+from analysis.studies.curves import SweepLine, method_figures, read_figure, read_sweep, turning_shares
 from analysis.studies.groups import split_flipped
 from analysis.studies.paired import blame_groups, difference_groups, most_changed
 from analysis.studies.pairs import read_columns, read_pairs
@@ -36,13 +34,10 @@ def study_exports(shown: Shown) -> Exports:
     """Every plot and table of the page."""
     found = list(pieces_of(shown))
     python = python_of(shown, found)
-    files = {
-        "Report (HTML, all plots and tables)": File("study-report.html", partial(report, shown, found, python)),
-        "All numbers (ZIP of CSV)": File("study-tables.zip", partial(tables_zip, found)),
-    }
+    files = {"Report, one HTML file": File("study-report.html", partial(report, shown, found, python), "all plots")}
     for piece in found:
-        files[f"{piece.title} (CSV)"] = File(f"study-{piece.name}.csv", partial(_csv, piece))
-    return Exports(python, files)
+        files[f"CSV, {piece.title}"] = File(f"study-{piece.name}.csv", partial(_csv, piece))
+    return Exports(python, files, _words(shown))
 
 
 def pieces_of(shown: Shown) -> Iterator[Piece]:
@@ -59,15 +54,6 @@ def pieces_of(shown: Shown) -> Iterator[Piece]:
 
 def _csv(piece: Piece) -> bytes:
     return to_csv(piece.table())
-
-
-def tables_zip(found: list[Piece]) -> bytes:
-    """All tables."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for piece in found:
-            archive.writestr(f"{piece.name}.csv", _csv(piece))
-    return stream.getvalue()
 
 
 def python_of(shown: Shown, found: list[Piece]) -> str:
@@ -109,15 +95,13 @@ def report(shown: Shown, found: list[Piece], python: str) -> bytes:
         words = f"{len(table):,} rows" + (f", the first {MOST_ROWS}" if len(table) > MOST_ROWS else "")
         rows = table.head(MOST_ROWS).round(4).to_html(index=False)
         parts.append(f"<details{'' if piece.figure else ' open'}><summary>{words}</summary>{rows}</details>")
-    folder = shown.folder
-    title = f"{folder.request['data set']} · {folder.study.model} {folder.study.pretrained or ''}"
-    escaped = {"title": html.escape(title), "words": html.escape(_words(shown)), "python": html.escape(python)}
+    escaped = {"title": html.escape(shown.title), "words": html.escape(_words(shown)), "python": html.escape(python)}
     return PAGE.format(**escaped, parts="".join(parts)).encode()
 
 
 def _words(shown: Shown) -> str:
-    kept = int(shown.kept.sum())
+    kept, said = int(shown.kept.sum()), f"{shown.title}. {results.state_of(shown.key)}."
     if not kept:
-        return f"{shown.folder.state}."
+        return said
     share = float(shown.seen.flipped(shown.settings.method)[shown.kept].mean())
-    return f"{kept:,} maps, {share:.0%} of them flipped by {method_title(shown.settings.method)}. {shown.folder.state}."
+    return f"{said} {kept:,} maps, {share:.0%} of them flipped by {method_title(shown.settings.method)}."

@@ -86,7 +86,10 @@ def pieces(shown: Shown) -> Iterator[Piece]:
             "methods",
             "Figures of every method",
             lambda: results.method_figures(shown.key, measure, quantity, shown.filters),
-            (f"methods = method_figures(folder, pairs, kept, method, {measure!r}, {quantity!r})",),
+            (
+                f"figure = read_figure(folder, pairs, {measure!r}, {quantity!r}, kept)",
+                "methods = method_figures(figure, pairs, kept, method)",
+            ),
             partial(_method_figure, shown),
         )
     line = _line(shown)

@@ -74,7 +74,10 @@ def pieces(shown: Shown) -> Iterator[Piece]:
             "turning",
             "Where the sign of the lens turns for good",
             lambda: results.turning(shown.key, shown.filters),
-            ("turning = turning_shares(folder, pairs, kept, method)",),
+            (
+                'every_depth = read_columns(folder, pairs, "lens", method, wanted=kept)',
+                "turning = turning_shares(every_depth, pairs, kept, method)",
+            ),
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.studies import StudyFolder, StudyState
+from analysis.studies import MEASURES, StudyFolder, StudyState
 from analysis.studies import classes as segmentation
 from analysis.studies import curves as rows_of
 from analysis.studies.groups import FlipGroups, split_flipped
@@ -72,6 +72,12 @@ class Shown:
         return filters_of(self.settings)
 
     @property
+    def title(self) -> str:
+        """Data set and model."""
+        study = self.folder.study
+        return f"{self.folder.request['data set']} · {study.model} {study.pretrained or ''}".rstrip()
+
+    @property
     def sampled(self) -> bool:
         """Whether columns are read of some of the chosen pairs only."""
         return len(self.seen) > MOST_PAIRS and int(self.kept.sum()) > MOST_PAIRS
@@ -127,9 +133,13 @@ def columns(key: Key, measure: str, prefix: str, settings: StudySettings) -> Col
 
     A small study is read once, whatever is chosen; of a large one what is chosen, or a sample of it.
     """
-    small = len(overview(key)) <= MOST_PAIRS
-    filters = StudySettings(method=settings.method) if small else filters_of(settings)
-    return _columns(key, measure, prefix, settings.method, filters)
+    filters = _read_filters(overview(key), settings, MOST_PAIRS)
+    return _columns(key, measure, prefix, settings.method if "method" in MEASURES[measure].keys else "", filters)
+
+
+def _read_filters(seen: Pairs, settings: StudySettings, most: int) -> StudySettings:
+    """What decides which pairs are read: nothing where all are, else what is chosen."""
+    return StudySettings() if len(seen) <= most else filters_of(settings)
 
 
 @cached(max_entries=48)
@@ -149,7 +159,7 @@ def split(key: Key, measure: str, prefix: str, filters: StudySettings) -> FlipGr
 def turning(key: Key, filters: StudySettings) -> pd.DataFrame:
     """How often the sign of the lens turns for good at a depth, a column a group."""
     seen = overview(key)
-    return rows_of.turning_shares(studies.opened(key[0]), seen, chosen_rows(seen, filters), filters.method)
+    return rows_of.turning_shares(columns(key, "lens", "", filters), seen, chosen_rows(seen, filters), filters.method)
 
 
 @cached(max_entries=16)
@@ -158,12 +168,18 @@ def figure_choices(key: Key) -> tuple[tuple[str, str], ...]:
     return rows_of.figure_choices(studies.opened(key[0]))
 
 
+@cached(max_entries=8, weigh=lambda found: found.values.nbytes, max_bytes=lambda: MAX_BYTES)
+def _figure(key: Key, measure: str, quantity: str, filters: StudySettings) -> Columns:
+    seen = overview(key)
+    return rows_of.read_figure(studies.opened(key[0]), seen, measure, quantity, chosen_rows(seen, filters))
+
+
 @cached(max_entries=16)
 def method_figures(key: Key, measure: str, quantity: str, filters: StudySettings) -> pd.DataFrame:
     """A figure of every method in both groups."""
     seen = overview(key)
-    kept = chosen_rows(seen, filters)
-    return rows_of.method_figures(studies.opened(key[0]), seen, kept, filters.method, measure, quantity)
+    figure = _figure(key, measure, quantity, _read_filters(seen, filters, MOST_PAIRS))
+    return rows_of.method_figures(figure, seen, chosen_rows(seen, filters), filters.method)
 
 
 @cached(max_entries=16)
@@ -172,13 +188,18 @@ def sweep_lines(key: Key) -> tuple[rows_of.SweepLine, ...]:
     return rows_of.sweep_lines(studies.opened(key[0]))
 
 
+@cached(max_entries=8, weigh=lambda found: found.values.nbytes, max_bytes=lambda: MAX_BYTES)
+def _swept(key: Key, quantity: str, line: rows_of.SweepLine, filters: StudySettings) -> Columns:
+    seen = overview(key)
+    return rows_of.read_sweep(studies.opened(key[0]), seen, quantity, line, chosen_rows(seen, filters))
+
+
 @cached(max_entries=16)
 def sweep(key: Key, quantity: str, line: rows_of.SweepLine, filters: StudySettings) -> FlipGroups:
     """A line of the alpha sweep in both groups; a label a point."""
     seen = overview(key)
-    kept = chosen_rows(seen, filters)
-    found = rows_of.read_sweep(studies.opened(key[0]), seen, quantity, line, kept)
-    return split_flipped(found, seen, kept, filters.method)
+    found = _swept(key, quantity, line, _read_filters(seen, filters, rows_of.MOST_SWEPT))
+    return split_flipped(found, seen, chosen_rows(seen, filters), filters.method)
 
 
 @cached(max_entries=8)
