@@ -210,4 +210,6 @@ def _add_turning(figure: go.Figure, turning: pd.DataFrame) -> None:
             hovertemplate=f"depth %{{x}}: the sign turns for good in %{{y:.0%}} ({name})<extra></extra>",
         )
     right = {"overlaying": "y", "side": "right", "range": [0, 1], "showgrid": False, "tickformat": ".0%"}
-    figure.update_layout(yaxis2={**right, "nticks": 4, "title": {"text": "turns for good", "font": {"size": 11}}})
+    figure.update_layout(
+        yaxis2={**right, "tickvals": [0, 0.5, 1], "title": {"text": "turns for good", "font": {"size": 11}}}
+    )

@@ -17,10 +17,12 @@ WORST_HOVER = (
 )
 MOST_COMPONENTS = 12
 MOST_CLASSES = 24
+LEAST_SHARE = 0.005
+"""Of flipped maps in which a component is the worst; less is not written."""
 
 
 def plot_components(found: FlipGroups, marked: str, title: str) -> tuple[go.Figure, list[int]]:
-    """What components add to the contrast on average in both groups, and how often each is the worst of flipped maps.
+    """What components add to the contrast in both groups, and beside the name how often each is the worst of flipped maps.
 
     Args:
         found: blame, see `analysis.studies.groups.split_flipped`.
@@ -43,21 +45,22 @@ def plot_components(found: FlipGroups, marked: str, title: str) -> tuple[go.Figu
     names, figure = [found.labels[n] for n in shown], go.Figure()
     for name, group in found.groups.items():
         _add_bars(figure, name, group, shown, names, found, marked)
-    if found.worst is not None:
-        for n in shown:
-            if found.worst.mean[n] >= 0.005:
-                words = f"worst in {found.worst.mean[n]:.0%} ({found.worst.low[n]:.0%}–{found.worst.high[n]:.0%})"
-                style = {"font": {"size": 11}, "showarrow": False, "xref": "paper", "xanchor": "right"}
-                figure.add_annotation(x=1, y=found.labels[n], text=words.replace(" (nan%–nan%)", ""), **style)
     apply_theme(figure, title, 24 * len(shown) + 92)
     figure.update_yaxes(autorange="reversed", type="category")
-    groups = found.groups.values()
-    low = min(float(np.nanmin([*group.mean[shown], *group.low[shown]])) for group in groups)
-    high = max(float(np.nanmax([*group.mean[shown], *group.high[shown]])) for group in groups)
-    span = max(high, 0) - min(low, 0) or 1e-9
-    figure.update_xaxes(title="contrast (cosine)", range=[min(low, 0) - 0.05 * span, max(high, 0) + 0.75 * span])
+    figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=[_with_share(found, n) for n in shown])
+    figure.update_xaxes(title="contrast (cosine)")
     figure.update_layout(barmode="overlay", legend={"y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"})
     return figure, shown
+
+
+def _with_share(found: FlipGroups, place: int) -> str:
+    """A component, and in how many flipped maps it is the worst, with the interval."""
+    label = found.labels[place]
+    if found.worst is None or found.worst.mean[place] < LEAST_SHARE:
+        return label
+    low, high = found.worst.low[place], found.worst.high[place]
+    ends = "" if np.isnan(low) else f" ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{label} · {found.worst.mean[place]:.0%}{ends}"
 
 
 def _add_bars(
@@ -154,7 +157,8 @@ def plot_class_ious(table: pd.DataFrame, marked: str, title: str) -> tuple[go.Fi
     )
     apply_theme(figure, title, 17 * len(names) + 92)
     figure.update_yaxes(autorange="reversed", type="category", tickfont={"size": 10})
-    figure.update_xaxes(title="IoU", range=[0, 1])
+    top = float(np.nanmax([0.01, *table["iou"], *table["high"]]))
+    figure.update_xaxes(title="IoU", range=[0, min(1.0, 1.1 * top)])
     return figure, names
 
 
@@ -182,7 +186,7 @@ def plot_blame_pairs(
             y=y,
             mode="markers+text",
             text=words,
-            textposition="top center",
+            textposition="middle right",
             customdata=list(labels),
             name=name,
             hovertemplate="%{customdata}: %{x:.3f} and %{y:.3f}<extra></extra>",

@@ -203,7 +203,7 @@ def _picture(
     index, text = int(seen.index[row]), str(seen.text[row])
     auc, contrast = (float(seen.figure(name, settings.method)[row]) for name in ("flip_auc", "contrast"))
     figures = f"AUC {auc:.2f} · {contrast:+.3f}".replace("-", "−")
-    note = figures if terms is None else f"AUC {auc:.2f} · {settings.component} {terms[row]:+.3f}".replace("-", "−")
+    note = figures if terms is None else f"AUC {auc:.2f}\n{settings.component} {terms[row]:+.3f}".replace("-", "−")
     source = paint(thumbnail(studies.picture_name(shown.key[0], index)), maps.get((index, text)), limit)
     title = f"{seen.names.get(index, index)}: “{text}”, {method_title(settings.method)}, {figures}"
     return Picture(source, title, f"{text}\n{note}", index in settings.chosen and len(settings.chosen) == 1)

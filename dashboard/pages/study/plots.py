@@ -163,7 +163,7 @@ def _blame_figure(shown: Shown) -> go.Figure:
 
 def _blame_title(shown: Shown, rows: int) -> str:
     sample = ", sample" if shown.sampled else ""
-    return f"Blame over {rows:,} maps ({method_title(shown.settings.method)}){sample}"
+    return f"Blame over {rows:,} maps ({method_title(shown.settings.method)}), share where worst{sample}"
 
 
 def _render_blame(shown: Shown) -> None:

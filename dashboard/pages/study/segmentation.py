@@ -112,7 +112,7 @@ def _render_methods(shown: Shown, rows: list[Row]) -> None:
         on_select=taken,
         selection_mode="single-row",
         hide_index=True,
-        height=38 + 35 * len(there),
+        height="content",
         column_config=numbers,
     )
     for words in dict.fromkeys(note for row in rows for note in row.notes):
