@@ -22,7 +22,7 @@ LEAST_SHARE = 0.005
 
 
 def plot_components(found: FlipGroups, marked: str, title: str) -> tuple[go.Figure, list[int]]:
-    """What components add to the contrast in both groups, and beside the name how often each is the worst of flipped maps.
+    """What components add to the contrast in both groups, and beside the name in how many flipped maps each is worst.
 
     Args:
         found: blame, see `analysis.studies.groups.split_flipped`.

@@ -32,6 +32,7 @@ SEED = 0
 TEXTS = ("a red circle", "a blue ring", "a green cross", "a pink heart", "a black star")
 PER_IMAGE = 3
 GRID = 14
+GRID_NAME = "clip_theatre_study_grid"
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = {"first picture": 3.0, "selection": 0.5, "bytes": 2e6}
 
@@ -149,7 +150,8 @@ def counted() -> Iterator[Sent]:
 
     def enqueue(queue: ForwardMsgQueue, message: ForwardMsg) -> None:
         sent.bytes += message.ByteSize()
-        if sent.grid_at is None and message.delta.new_element.HasField("bidi_component"):
+        component = message.delta.new_element.bidi_component.component_name
+        if sent.grid_at is None and component.endswith(GRID_NAME):
             sent.grid_at = time.process_time()
         kept(queue, message)
 
