@@ -16,7 +16,7 @@ from torch import Tensor
 
 from analysis.pamr import Pamr
 from surgery import Trace
-from surgery.attention import attention_pattern
+from surgery.attention import Projections, attention_pattern
 from surgery.towers import Tower
 
 REFINEMENTS: dict[str, str] = {"pamr": "PAMR", "affinity": "TagCLIP's affinity", "clusters": "CLIPtrase's clusters"}
@@ -145,11 +145,17 @@ def attention_affinity(trace: Trace) -> Tensor:
     used = {depth + block for block in AFFINITY_BLOCKS if depth + block >= 0}
     total = votes = 0
     for index in range(depth):
-        p = trace.block(index).projections
-        weights = attention_pattern("qk", p).mean(dim=1)[:, prefix:, prefix:]  # (b, n, n)
+        weights = _mean_pattern(trace.block(index).projections)[:, prefix:, prefix:]  # (b, n, n)
         votes = votes + (weights > weights.mean(dim=(-2, -1), keepdim=True))
         total = total + weights / len(used) if index in used else total
     return total * (votes >= ceil(AFFINITY_VOTES * depth))
+
+
+def _mean_pattern(p: Projections) -> Tensor:
+    """Mean over heads of the q-k pattern, (b, tokens, tokens), with one head's pattern in memory at a time."""
+    heads = range(p.q.shape[1])
+    one = (replace(p, q=p.q[:, h : h + 1], k=p.k[:, h : h + 1], v=p.v[:, h : h + 1]) for h in heads)
+    return sum(attention_pattern("qk", head)[:, 0] for head in one) / len(heads)
 
 
 @torch.inference_mode()
