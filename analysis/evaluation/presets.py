@@ -1,7 +1,7 @@
 """The published protocols by (method, data set), the class files that go with them, and what of them is not public.
 
-Source: the repositories of SCLIP (arXiv 2312.01597), ClearCLIP (2407.12442), NACLIP (2404.08181) and ResCLIP
-(2411.15851); the issue threads of CLIP Surgery (2304.05653) and ClearCLIP for what the papers leave open.
+Source: the repositories of SCLIP (arXiv 2312.01597), ClearCLIP (2407.12442), NACLIP (2404.08181), ResCLIP (2411.15851)
+and ITACLIP (2411.12044); the issue threads of CLIP Surgery (2304.05653) and ClearCLIP for what the papers leave open.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _CLEARCLIP_THRESHOLDS = {"voc21": 0.5, "context60": 0.15, "coco_object": 0.4}
 IN_CLEARCLIPS = ("clip", "maskclip", "gem", COMMON)
 """Methods whose published rows were measured in ClearCLIP's protocol."""
 METHOD_NAMES: tuple[str, ...] = ("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "naclip_pamr",
-                                 "resclip", "clearclip", COMMON)  # fmt: skip
+                                 "resclip", "itaclip", "clearclip", COMMON)  # fmt: skip
 
 _RESCLIP: dict[str, tuple[float, float, float, float]] = {
     "voc21": (0.3, 2.2, 0.7, 0.5),
@@ -71,6 +71,21 @@ def _resclip(data_set: str) -> Protocol:
     return replace(_naclip(data_set), method=method, feedback=Feedback(threshold, temperature, weight))
 
 
+def _itaclip(data_set: str) -> Protocol:
+    return replace(
+        _SCLIP,
+        method="itaclip",
+        short_side={"cityscapes": 560, "coco_stuff": 448}.get(data_set, 336),
+        stride=28,
+        scale={"voc21": 60.0, "context60": 55.0, "coco_object": 50.0}.get(data_set, 40.0),
+        threshold=0.1 if data_set in WITH_BACKGROUND else 0.0,
+        area=0.1 if data_set == "voc21" else 0.0,
+        pamr_steps=10,
+        views=0.7 if data_set in ("voc21", "cityscapes") else 0.75,
+        closing=True,
+    )
+
+
 def _clearclip(data_set: str) -> Protocol:
     protocol = replace(_CLEARCLIP, threshold=_CLEARCLIP_THRESHOLDS.get(data_set, 0.0))
     return replace(protocol, window=224) if data_set == "cityscapes" else protocol
@@ -85,6 +100,8 @@ def _build(method: str, data_set: str) -> Protocol:
         return replace(_naclip(data_set), pamr_steps=10)
     if method == "resclip":
         return _resclip(data_set)
+    if method == "itaclip":
+        return _itaclip(data_set)
     if method == "clip_surgery":
         return _SURGERY
     own = {} if method in ("clearclip", COMMON) else {"method": method}
@@ -104,7 +121,7 @@ _SYNONYMS = ("voc20", "voc21", "coco_object")
 def class_list_of(method: str, data_set: str) -> str:
     """Name of the class file of a preset; see `data.class_lists.CLASS_LISTS`."""
     check_preset(method, data_set)
-    several = method in ("sclip", "naclip", "naclip_pamr", "resclip") and data_set in _SYNONYMS
+    several = method in ("sclip", "naclip", "naclip_pamr", "resclip", "itaclip") and data_set in _SYNONYMS
     return f"{data_set}_synonyms" if several else data_set.removesuffix("10k")
 
 
@@ -130,6 +147,12 @@ def assumptions(method: str, data_set: str) -> tuple[str, ...]:
     found = []
     if data_set == STUFF_10K and method != "sclip":
         found.append("the numbers of COCO-Stuff: SCLIP alone has a configuration for the 10k images")
+    if method == "itaclip":
+        found.append(
+            "SCLIP's class names, and no texts by a language model, which its figures have (weight 0.05 to 0.2)"
+        )
+        if data_set in ("voc20", "context59", "ade20k"):
+            found.append("no figure was published on this data set")
     if method == "clip_surgery":
         found.append("input size, short side 512 in one pass: the evaluation code was never released")
         if data_set in WITH_BACKGROUND:

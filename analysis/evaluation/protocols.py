@@ -35,6 +35,9 @@ class Protocol:
         refine: "affinity" or "clusters" for the patches of every window, see `analysis.refinement`; "" for nothing.
             PAMR has fields of its own, since it refines whole images.
         feedback: ResCLIP's second attention, which knows a first segmentation; None without.
+        views: weight of ITACLIP's upright views beside the flipped ones, see `analysis.evaluation.views`; 0 is the
+            image alone.
+        closing: whether label maps are closed by a 3 x 3 square, as numbers, at the end.
 
     Raises:
         ValueError: a field is out of range; the message names it and its value.
@@ -54,6 +57,8 @@ class Protocol:
     templates: str | tuple[str, ...] = "imagenet"
     refine: str = ""
     feedback: Feedback | None = None
+    views: float = 0.0
+    closing: bool = False
 
     def __post_init__(self) -> None:
         get_method(self.method)
@@ -69,7 +74,7 @@ class Protocol:
             raise ValueError(f"Expected remainder to be floor or pad, but got {self.remainder!r}")
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"Expected scale to be above 0, but got {self.scale!r}")
-        for name in ("threshold", "area"):
+        for name in ("threshold", "area", "views"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Expected {name} to be from 0 to 1, but got {getattr(self, name)!r}")
         resolve_templates(self.templates)
@@ -87,6 +92,8 @@ class Protocol:
             f"PAMR {self.pamr_steps} steps {self.pamr_dilations}" if self.pamr_steps else "no PAMR",
             *([f"refined by {self.refine}"] if self.refine else []),
             *([str(self.feedback)] if self.feedback else []),
+            *([f"five views, weight {self.views:g}"] if self.views else []),
+            *(["labels closed"] if self.closing else []),
             f"templates {self.templates if isinstance(self.templates, str) else len(self.templates)}",
         ]
         return "; ".join(parts)

@@ -43,6 +43,7 @@ _ROWS: dict[tuple[str, str], tuple[str, str]] = {
     ("naclip", VIT_B): ("58.9 32.2 33.2 79.7 35.2 23.3 35.5 17.4", "c c c c c c c c"),
     ("naclip_pamr", VIT_B): ("64.07 34.99 36.19 83.03 38.35 25.69 38.27 19.05", "a a a a a a a a"),
     ("resclip", VIT_B): ("61.1 33.5 35.0 86.0 36.8 24.7 35.9 18.0", "c c c c c c c c"),
+    ("itaclip", VIT_B): ("67.9 37.5 37.7 - - 27.0 40.2 -", "a a a a a a a a"),
     ("clip", VIT_L): ("- - - 15.8 4.5 2.4 2.9 1.2", "b b b b b b b b"),
     ("maskclip", VIT_L): ("- - - 30.1 12.6 8.9 10.1 6.9", "b b b b b b b b"),
     ("gem", VIT_L): ("- - - 80.3 26.4 17.6 22.6 11.6", "b b b b b b b b"),

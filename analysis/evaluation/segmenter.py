@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import grey_closing
 from torch import Tensor
 
 from analysis.evaluation.feedback import feedback_features
 from analysis.evaluation.protocols import ClassTexts, Protocol
+from analysis.evaluation.views import average_views
 from analysis.evaluation.windows import Windows, network_size, resize_bilinear
 from analysis.passes import iterate_walks
 from analysis.refinement import pamr_along, refine_maps
@@ -151,9 +153,23 @@ class Segmenter:
         for owners, batch in self._batches(views):
             for walk, some in iterate_walks(self.model, batch, methods, every_block=every):
                 for name in some:
-                    for owner, cells in zip(owners, self._patch_cosines(walk, batch, name), strict=True):
+                    for owner, cells in zip(owners, self._view_cosines(walk, batch, name), strict=True):
                         pieces[name][owner].append(cells)
         return {name: {owner: torch.stack(cells) for owner, cells in pieces[name].items()} for name in names}
+
+    def _view_cosines(self, walk: Walk, batch: Tensor, name: str) -> Tensor:
+        """`_patch_cosines`, over five views of the windows where the protocol says so."""
+        weight = self.requests[name][0].views
+        if not weight:
+            return self._patch_cosines(walk, batch, name)
+
+        def cosines_of(view: Tensor) -> Tensor:
+            trace = walk.trace
+            keep = [index for index in range(trace.depth) if trace.records[index] is not None]
+            own = walk if view is batch else Walk(self.model.trace(view, trace.position_interpolation, keep=keep))
+            return self._patch_cosines(own, view, name)
+
+        return average_views(cosines_of, batch, weight)
 
     def _patch_cosines(self, walk: Walk, batch: Tensor, name: str) -> Tensor:
         """Cosines of every patch of windows (b, 3, h, w) with the names of a request, (b, gh, gw, q)."""
@@ -216,8 +232,9 @@ def _decide(maps: _QueryMaps, protocol: Protocol, texts: ClassTexts) -> Segmente
         if small.any():
             queries = (~small[class_of_query]).nonzero()[:, 0]
             best, label, _ = _reduce(maps, protocol.scale, class_of_query, queries)
-    label = torch.where((best - total).exp() < protocol.threshold, 0, label)
-    return Segmented(label.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+    label = torch.where((best - total).exp() < protocol.threshold, 0, label).to(torch.uint8).cpu().numpy()
+    label = grey_closing(label, size=(3, 3)) if protocol.closing else label
+    return Segmented(label, confidence.cpu().numpy())
 
 
 def _reduce(

@@ -48,8 +48,9 @@ def test_presets_are_the_published_numbers():
     assert PROTOCOLS["clip", "voc21"] == replace(PROTOCOLS["common", "voc21"], method="clip", threshold=0.2)
     assert PROTOCOLS["gem", "voc20"] == replace(PROTOCOLS["common", "voc20"], method="gem")
     assert PROTOCOLS["clip_surgery", "context59"].templates == "clip_surgery"
-    assert {method for method, _ in PROTOCOLS} == set(METHOD_NAMES) and len(PROTOCOLS) == 10 * 9
+    assert {method for method, _ in PROTOCOLS} == set(METHOD_NAMES) and len(PROTOCOLS) == 11 * 9
     assert all(p.method in METHODS for (name, _), p in PROTOCOLS.items() if name != "resclip")
+    assert numbers("itaclip", "voc21") == (336, 224, 28, "floor", 60, 0.1, 0.1, 10)
     assert numbers("sclip", "coco_stuff10k")[0] == 336 and numbers("resclip", "voc21")[1] == 0
 
 
@@ -75,7 +76,7 @@ def test_published_figures():
     assert published("naclip_pamr", "ViT-B-16", "ade20k").miou == 19.05
     assert published("naclip", "ViT-L/14", "ade20k").miou == 17.3
     assert published("clip_surgery", "ViT-B-16", "voc21") is None
-    assert len(PUBLISHED) == 7 * 8 + 7 + 3 + 4 * 8 + 3 * 5 + 1
+    assert len(PUBLISHED) == 7 * 8 + 7 + 3 + 5 + 4 * 8 + 3 * 5 + 1
     assert all(0 < figure.miou < 100 and figure.source in "abcd" for figure in PUBLISHED.values())
 
 
@@ -84,8 +85,8 @@ def test_what_is_not_public_is_named():
     assert "never released" in assumptions("clip_surgery", "context59")[0]
     assert "threshold 0.4" in assumptions("gem", "coco_object")[0]
     assert "window 224 with stride 224" in assumptions("clearclip", "cityscapes")[0]
-    with pytest.raises(ValueError, match=r"Expected method to be one of clip, .*common, but got 'itaclip'"):
-        assumptions("itaclip", "voc21")
+    with pytest.raises(ValueError, match=r"Expected method to be one of clip, .*common, but got 'sc_clip'"):
+        assumptions("sc_clip", "voc21")
     with pytest.raises(ValueError, match=r"Expected data_set to be one of voc21, .*, but got 'voc'"):
         class_texts("sclip", "voc")
 

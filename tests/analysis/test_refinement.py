@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import grey_closing
+from torchvision.transforms.functional import gaussian_blur
 
-from analysis.evaluation import PROTOCOLS, ClassTexts, Protocol, query_logits
+from analysis.evaluation import PROTOCOLS, ClassTexts, Protocol, query_logits, segment
 from analysis.evaluation.feedback import Feedback, feedback_features, relate_patches
+from analysis.evaluation.views import average_views
 from analysis.refinement import (
     Refinement,
     _means,
@@ -136,3 +139,21 @@ def test_resclip_protocols_have_their_own_numbers():
     assert found["voc21"].method.attention == "1.4*kk+gaussian + 0.6*qk@-7..-4"
     assert found["voc20"].method.attention == "0.8*kk+gaussian + 1.2*qk@-7..-4" and found["voc20"].window == 0
     assert found["cityscapes"].short_side == 560 and found["context60"].threshold == 0.1
+
+
+def test_five_views_and_closing():
+    model = tiny_model("tiny-vit")
+    rgb = np.asarray(picture(2))
+    plain = Protocol("itaclip", short_side=60, window=48, stride=24, templates="none")
+    plain = replace(plain, method=Method("0.5*qq+kk + 0.5*qq+kk@-3", mlp=False))
+    logits = query_logits(model, rgb, replace(plain, views=0.7), TEXTS)
+    upright, flipped = (query_logits(model, rgb, replace(plain, views=w), TEXTS) for w in (1, 1e-9))
+    np.testing.assert_allclose(logits, 0.7 * upright + 0.3 * flipped, atol=1e-5)
+    pixels = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    seen = lambda x: x.permute(0, 2, 3, 1)  # noqa: E731  a "model" whose cosines are the pixels themselves
+    grey = pixels.mul(torch.tensor([0.2989, 0.587, 0.114]).reshape(3, 1, 1)).sum(dim=1, keepdim=True).expand_as(pixels)
+    expected = seen((pixels + grey + gaussian_blur(pixels, 11, 5.0)) / 3)
+    assert torch.allclose(average_views(seen, pixels, 1.0), expected, atol=1e-6)
+    assert torch.allclose(average_views(seen, pixels, 0.0), seen(pixels), atol=1e-6)  # flips are flipped back
+    opened, closed = (segment(model, rgb, replace(plain, closing=c), TEXTS).labels for c in (False, True))
+    np.testing.assert_array_equal(closed, grey_closing(opened, size=(3, 3)))
