@@ -22,8 +22,8 @@ def reproduce_row(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="clip, maskclip, clip_surgery, sclip, gem, naclip, naclip_pamr, resclip, itaclip or clearclip, each by "
-            "its own protocol; common: all methods in one.",
+            help="clip, maskclip, clip_surgery, sclip, gem, naclip, naclip_pamr, resclip, itaclip or clearclip, each "
+            "by its own protocol; common: all methods in one.",
         ),
     ],
     data: Annotated[
