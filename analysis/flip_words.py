@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.decomposition import Component
 from analysis.lens import sign_changes
+from analysis.numerals import auc, number, signed
 from surgery import TITLES
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def headline(report: "FlipReport", part: Component | None) -> str:
     first = _worst_parts(report)
     if part is None and len(first) > 1:
         total = signed(clip.contrast)
-        parts.append(f"{_and(first)} write {signed(report.culprits[0].blame)} each of {total}")
+        parts.append(f"{and_list(first)} write {signed(report.culprits[0].blame)} each of {total}")
     part = part or (report.culprits[0].component if len(first) == 1 else None)
     if part is not None:
         blame = report.blame if part in report.blame.components else report.blame.merged()
@@ -40,7 +41,7 @@ def headline(report: "FlipReport", part: Component | None) -> str:
         parts.append(f"{part.label} writes {signed(term)} of {signed(clip.contrast)}")
     best = _best(report)
     if best:
-        parts.append(f"{_and([TITLES.get(name, name) for name in best])} {_auc(report.readings[best[0]])[4:]}")
+        parts.append(f"{and_list([TITLES.get(name, name) for name in best])} {_auc(report.readings[best[0]])[4:]}")
     return " · ".join(parts)
 
 
@@ -74,26 +75,15 @@ def _disagree(reading: "MethodReading") -> bool:
     return (reading.flip_auc - 0.5) * reading.contrast < 0
 
 
-def signed(value: float) -> str:
-    """Three significant digits with a sign.
-
-    >>> signed(-0.00014), signed(0.2), signed(0.0)
-    ('−0.000140', '+0.200', '0')
-    """
-    return f"{value:+#.3g}".rstrip(".").replace("-", "−") if value else "0"
-
-
 def _auc(reading: "MethodReading") -> str:
-    """The flip AUC with two decimals; with four where two would hide on which side of 0.5 it lies."""
-    text = f"AUC {reading.flip_auc:.2f}"
-    return f"AUC {reading.flip_auc:.4f}" if text == "AUC 0.50" and reading.flip_auc != 0.5 else text
+    return f"AUC {auc(reading.flip_auc)}"
 
 
 def _figures(report: "FlipReport") -> str:
     clip = report.readings["clip"]
     interval = f"; the 95 % interval of the AUC is {_ends(clip)}"
     order = (
-        f'In the CLIP map of "{report.text}" a foreground patch outscores a background one in '
+        f"In the CLIP map of “{report.text}” a foreground patch outscores a background one in "
         f"{100 * clip.flip_auc:.0f} % of the pairs ({_auc(clip)})"
     )
     if _disagree(clip):
@@ -140,7 +130,7 @@ def _blamed(report: "FlipReport") -> str:
     total, named = terms[terms < 0].sum(), sum(culprit.blame for culprit in report.culprits)
     listed = ", ".join(f"{culprit.label} ({signed(culprit.blame)})" for culprit in report.culprits)
     first = _worst_parts(report)
-    tie = f" {_and(first)} tie." if len(first) > 1 else ""
+    tie = f" {and_list(first)} tie." if len(first) > 1 else ""
     share = f"{100 * named / total:.0f} % of all negative terms"
     return f"The pull to the background is written above all by {listed}: {share}.{tie}"
 
@@ -158,11 +148,11 @@ def _worst(report: "FlipReport") -> list[str]:
     return [name for name in others if _shown(report.flip_auc[name]) == _shown(bottom)]
 
 
-def _shown(auc: float) -> str:
-    return f"{auc:.2f}"
+def _shown(value: float) -> str:
+    return f"{value:.2f}"
 
 
-def _and(names: Sequence[str]) -> str:
+def and_list(names: Sequence[str]) -> str:
     """ "A", "A and B", "A, B and C"."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
@@ -175,7 +165,7 @@ def _critical(report: "FlipReport") -> str:
     start = f"With the last block's attention left out and no MLP the contrast is {bare}"
     if not found:
         return f"{start}, and no weight of that attention, of any kind, changes its sign."
-    listed = ", ".join(f"{kind[0]}-{kind[1]} at alpha {alpha:.3g}" for kind, alpha in found.items())
+    listed = ", ".join(f"{kind[0]}-{kind[1]} at alpha {number(alpha)}" for kind, alpha in found.items())
     return f"{start}; weighted by alpha, that attention changes its sign: {listed}."
 
 
@@ -201,4 +191,4 @@ def _named(report: "FlipReport", names: Sequence[str]) -> tuple[str, str, str]:
     """Methods that tie: their titles, the verb for so many, and the AUC that they share."""
     each = " each" if len(names) > 1 else ""
     does = "do" if len(names) > 1 else "does"
-    return _and([TITLES.get(name, name) for name in names]), does, f"{_auc(report.readings[names[0]])}{each}"
+    return and_list([TITLES.get(name, name) for name in names]), does, f"{_auc(report.readings[names[0]])}{each}"

@@ -80,6 +80,13 @@ def picked_threshold(event: Mapping[str, Any] | None) -> float | None:
     return float(value) if _finite(value) else None
 
 
+def picked_opacity(event: Mapping[str, Any] | None) -> float | None:
+    """Where the slider between photograph and map stands, in [0, 1]; None for any other event."""
+    if not isinstance(event, Mapping) or event.get("type") != "opacity" or not _finite(event.get("value")):
+        return None
+    return min(1.0, max(0.0, float(event["value"])))
+
+
 def _selection(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
     selection = event.get("selection") if isinstance(event, Mapping) else None
     return selection if isinstance(selection, Mapping) else {}

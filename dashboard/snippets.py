@@ -91,6 +91,17 @@ def python_methods(case: Case, names: Iterable[str]) -> list[str]:
     return ["methods = {", *(f"    {name!r}: {python_method(case, name)}," for name in names), "}"]
 
 
+def import_numerals(*names: str) -> list[str]:
+    """Imports of what writes numbers as the pages do: "auc", "number", "signed"."""
+    return [f"from analysis.numerals import {', '.join(names)}"]
+
+
+ARRAYS = 'np.set_printoptions(formatter={"float": number})  # three significant digits'
+"""The line after which arrays are printed as the pages write numbers; `IMPORT_ARRAYS` brings what it needs."""
+
+IMPORT_ARRAYS = ("import numpy as np", "from analysis.numerals import number")
+
+
 def python_empty(case: Case) -> list[str]:
     """The line that makes `empty`, which stands for the redundancy of a single text; none for more texts."""
     return [f'empty = model.encode_text([""], templates={case.templates!r})'] if len(case.prompts) == 1 else []

@@ -13,7 +13,7 @@ so that one run of the page always sees one case.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -159,19 +159,24 @@ def _address() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def widget(name: str, value: Any, apply: Callable[[Case, Any], Case]) -> dict[str, Any]:
+def widget(
+    name: str, value: Any, apply: Callable[[Case, Any], Case], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Keyword arguments that tie a widget to the case.
 
     Args:
-        name: unique on the page.
-        value: what the widget shows, taken from the case; one of the widget's options.
+        name, value, given: as in `tied`; `value` is taken from the case.
         apply: (case, new value of the widget) -> new case.
     """
-    return tied(name, value, lambda new: replace_case(apply(case(), new)))
+    return tied(name, value, lambda new: replace_case(apply(case(), new)), given)
 
 
 def setting(
-    shown: Settings, field: str, value: Any = OWN, read: Callable[[Any], Any] = lambda new: new
+    shown: Settings,
+    field: str,
+    value: Any = OWN,
+    read: Callable[[Any], Any] = lambda new: new,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments that tie a widget to one field of a page's settings.
 
@@ -180,21 +185,31 @@ def setting(
         field: name of the field; a field has one widget on its page.
         value: what the widget shows, where that is not the field's own value.
         read: what the widget says -> value of the field.
+        given: of a widget in a popover, see `tied`.
     """
     kind = type(shown)
     value = getattr(shown, field) if value is OWN else value
-    return tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}))
+    return tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}), given)
 
 
-def tied(name: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
+def tied(name: str, value: Any, write: Callable[[Any], None], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Keyword arguments that tie a widget to whatever `write` writes.
 
     Args:
         name: unique on the page.
         value: what the widget shows.
         write: gets the new value of the widget, in a callback.
+        given: the argument that says what the widget shows, such as {"index": 2} or {"default": [...]}. A widget in a
+            popover needs it: the browser makes it when the popover is opened, and has not seen what was set before.
     """
     key = WIDGET + name
+    if given is not None:
+        turn = recall(key, 0)
+        if st.session_state.get(f"{key} {turn}", value) != value:  # changed elsewhere: another widget
+            turn += 1
+            note(key, turn)
+        key = f"{key} {turn}"
+        return {"key": key, "on_change": lambda: write(st.session_state[key]), **given}
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
     return {"key": key, "on_change": lambda: write(st.session_state[key])}

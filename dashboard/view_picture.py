@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from dashboard.panels.mapview import Cell, MapView
 
 CELL_IN = 1.9
-LEAST_RATIO, MOST_RATIO = 0.25, 4.0
 LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.1, 0.95, 0.15, 0.2
 TITLE_IN, NOTE_IN, GAP_IN = 0.34, 0.36, 0.1
 MAP_PX = 256
@@ -33,7 +32,7 @@ MAP_PX = 256
 
 def draw_view(view: "MapView") -> Figure:
     """All maps of a view, a line a row."""
-    ratio = min(MOST_RATIO, max(LEAST_RATIO, view.photo.width / view.photo.height))
+    ratio = view.photo.ratio
     cell = (CELL_IN, CELL_IN / ratio) if ratio >= 1 else (CELL_IN * ratio, CELL_IN)
     columns = max((len(row.cells) for row in view.rows), default=1)
     line = TITLE_IN + cell[1] + NOTE_IN
@@ -75,7 +74,7 @@ def _draw_cell(axes: Axes, view: "MapView", cell: "Cell", grey: np.ndarray, char
         return
     extent = (0, width, height, 0)
     axes.imshow(grey, extent=extent, aspect="auto", zorder=0)
-    axes.imshow(map_pixels(view, cell.values), extent=extent, aspect="auto", zorder=1)
+    axes.imshow(map_pixels(view, cell.values, cell.limit), extent=extent, aspect="auto", zorder=1)
     if view.outline:
         axes.add_patch(outline_patch(view.outline, "#000000", 2.2))
         axes.add_patch(outline_patch(view.outline, REGION_COLOUR, 1.2))
@@ -95,20 +94,25 @@ def _draw_patch(axes: Axes, patch: tuple[int, int], grid: tuple[int, int], size:
         axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=colour, linewidth=width, zorder=5))
 
 
-def map_pixels(view: "MapView", values: np.ndarray) -> np.ndarray:
+def map_pixels(view: "MapView", values: np.ndarray, limit: float | None = None) -> np.ndarray:
     """A map in the colours of the view, (h, w, 4): bilinear in the values, as the browser does it.
 
     Args:
         view: its scale, limit and threshold.
         values: (gh, gw).
+        limit: end of a signed scale of its own, to which the threshold says nothing; None for that of the view.
     """
     scale = MAP_PX / max(view.photo.width, view.photo.height)
     size = [max(1, round(side * scale)) for side in (view.photo.height, view.photo.width)]
     small = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
     raw = F.interpolate(small[None, None], size=size, mode="bilinear")[0, 0].numpy()
-    floor = -np.inf if view.threshold is None else view.threshold
+    floor = -np.inf if view.threshold is None or limit is not None else view.threshold
     low, high = -view.limit, view.limit
-    if view.scale == "minmax":
+    if limit is not None:
+        low, high = -limit, limit
+    elif view.scale == "minmax":
         least, most = max(float(values.min()), floor), float(values.max())
         low, high = least - (most - least), most
-    return scale_colours(np.where(raw < floor, np.nan, raw), DIVERGING, low, high)
+    pixels = scale_colours(np.where(raw < floor, np.nan, raw), DIVERGING, low, high)
+    pixels[..., 3] = pixels[..., 3] * (1.0 if view.opacity is None else view.opacity)
+    return pixels

@@ -28,6 +28,17 @@ def pass_bytes(model: Model, grid: tuple[int, int]) -> int:
     return item * (kept + working + 64 * pixels // 4)
 
 
+def pass_work(model: Model, grid: tuple[int, int]) -> int:
+    """Multiply-adds of one pass over a grid of patches: projections and MLPs, and the attention between all tokens.
+
+    An estimate to compare sizes of one model with: MLPs count as four times the width, as most are.
+    """
+    tower = model.tower
+    tokens = grid[0] * grid[1] + tower.prefix
+    width = max((block.out_proj.in_features for block in tower.blocks), default=1)
+    return max(1, len(tower.blocks)) * (12 * tokens * width**2 + 2 * tokens**2 * width)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Memory that a pass could take on this device now; None where the system does not say."""
     if device.type == "cuda":

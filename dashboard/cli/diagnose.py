@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from analysis.numerals import auc, signed
 from dashboard.cli import options
 from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
 from data.texts import check_unicode, printable
@@ -124,7 +125,7 @@ def _print(report: "FlipReport") -> None:
         table.add_column(title, justify="left" if title == "method" else "right")
     for name, found in report.readings.items():
         flipped = "[red]" if found.flip_auc < 0.5 else ""
-        figures = (f"{found.contrast:+.3f}", f"{100 * found.score_contrast:+.1f} %", f"{flipped}{found.flip_auc:.2f}")
+        figures = (signed(found.contrast), f"{signed(100 * found.score_contrast)} %", f"{flipped}{auc(found.flip_auc)}")
         table.add_row(options.title_of(name), *figures)
     console.print(table)
     console.print()
@@ -140,10 +141,10 @@ def _culprits(report: "FlipReport") -> Table:
     for title in titles if changes else titles[:2]:
         table.add_column(title, justify="left" if title == "culprit" else "right")
     for culprit in report.culprits:
-        cells = [culprit.label, f"{culprit.blame:+.4f}"]
+        cells = [culprit.label, signed(culprit.blame)]
         if changes:
             change = changes.get(culprit.component)
-            cells.append(NOT_REMOVED if change is None else f"{change:+.4f}")
+            cells.append(NOT_REMOVED if change is None else signed(change))
         table.add_row(*cells)
     return table
 

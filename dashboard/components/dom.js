@@ -19,4 +19,13 @@ function vector(tag, props) {
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 const floats = (base64) => new Float32Array(bytes(base64).buffer);
 const clamp = (x, high) => Math.min(high, Math.max(0, x));
-const number = (x) => (Math.abs(x) < 5e-4 ? "0" : (x < 0 ? "−" : "") + String(+Math.abs(x).toPrecision(2)));
+
+// Three significant digits, as `analysis.numerals` writes them.
+function number(x) {
+  if (!Number.isFinite(x)) return "–";
+  if (x === 0) return "0";
+  const [mantissa, power] = Math.abs(x).toExponential(2).split("e");
+  const text = power < -6 ? `${mantissa}e−${-power}` : (+`${mantissa}e${power}`).toFixed(Math.max(0, 2 - power));
+  return x < 0 ? `−${text}` : text;
+}
+const signed = (x) => (x > 0 ? "+" : "") + number(x);

@@ -11,7 +11,7 @@ class Histogram {
     this.clear = element("button", { type: "button" }, "clear");
     this.range = element("div", { className: "ticks" });
     const line = element("div", { className: "reading" }, this.reading, this.clear);
-    this.nodes = [element("h4", {}, "Histogram and threshold"), line, this.plot, this.range];
+    this.nodes = [element("div", { className: "label" }, "Histogram and threshold"), line, this.plot, this.range];
     this.clear.onclick = () => view.release(null);
     this.plot.onpointerdown = (event) => {
       this.plot.setPointerCapture(event.pointerId);
@@ -39,9 +39,10 @@ class Histogram {
 
   paint() {
     const { cells, data, threshold } = this.view;
-    const all = cells.filter((cell) => cell.spec().counted).flatMap((cell) => [...cell.values]);
-    this.low = Math.min(0, ...cells.map((c) => +c.frame.dataset.min));
-    this.high = Math.max(0, ...cells.map((c) => +c.frame.dataset.max));
+    const counted = cells.filter((cell) => cell.spec().counted);
+    const all = counted.flatMap((cell) => [...cell.values]);
+    this.low = Math.min(0, ...counted.map((cell) => +cell.frame.dataset.min));
+    this.high = Math.max(0, ...counted.map((cell) => +cell.frame.dataset.max));
     const span = this.high - this.low || 1;
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [this.plot.clientWidth, this.plot.clientHeight].map((side) => Math.round(side * ratio));

@@ -1,10 +1,13 @@
 // A grid of similarity maps over one photograph. The server sends patch grids; this file upscales, colours and links them:
 // hovering a patch shows its value in every map, a click reports it. All text is set through textContent.
+// A table has the titles of its rows at the left, those of its columns in a line that stays in sight.
 
 const OPACITY = 0.92;
 const LEAST_CELL_PX = 82;
 const GAP_PX = 8;
 const HOVERED = "clip-theatre-hovered"; // tells other views of the same link, whose grids may differ, where the pointer is
+const NAME_PX = 118; // of a table's titles of rows
+const TALLEST_PX = 340;
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".view");
@@ -12,8 +15,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   view.send = (event) => setTriggerValue("event", event);
   view.show(data);
 }
-
-const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
 
 class MapView {
   constructor(root) {
@@ -34,7 +35,7 @@ class MapView {
 
   async show(data) {
     this.data = data;
-    const signature = JSON.stringify([data.draw, data.rows.map((row) => [row.title, row.chooses, row.cells.map((c) => [c.title, c.error])]), data.grid, data.photo.width, data.photo.height, !data.aside, data.histogram, data.colour_bar]);
+    const signature = JSON.stringify([data.draw, data.rows.map((row) => [row.title, row.chooses, row.cells.map((c) => [c.title, c.error, c.hint, c.action])]), data.grid, data.photo.width, data.photo.height, !data.aside, data.histogram, data.colour_bar, data.table, data.opacity !== null]);
     if (signature !== this.signature) {
       this.signature = signature;
       this.build();
@@ -46,7 +47,8 @@ class MapView {
       Object.assign(cell.frame.dataset, { min: Math.min(...values), max: Math.max(...values), mean });
       cell.vectors.replaceChildren(...this.outlines(), ...this.points(cell.spec().points));
       cell.figure.classList.toggle("chosen", cell.spec().chosen);
-      if (cell.chooses) cell.frame.setAttribute("aria-pressed", String(cell.spec().chosen));
+      if (cell.chooses) cell.frame.setAttribute("aria-selected", String(cell.spec().chosen));
+      this.say(cell);
     });
     this.photoVectors?.replaceChildren(...this.outlines());
     this.fill();
@@ -67,37 +69,87 @@ class MapView {
   build() {
     const { data } = this;
     this.cells = [];
-    const rows = data.rows.map((row, r) => {
-      const cells = row.cells.map((spec, c) => this.cell(r, c, spec));
-      const name = row.title ? [element("div", { className: "name" }, row.title)] : [];
-      const grid = element("div", { className: "cells" }, ...cells);
-      return element("section", { className: row.chooses ? "row choices" : "row" }, ...name, grid);
-    });
-    this.pen = data.draw ? new Pen(this, this.cells[0]) : null;
-    this.pen && rows[0].append(this.pen.bar);
+    this.walk = new Walk(this);
+    this.photo = this.photoFrame = this.photoVectors = null;
+    const rows = data.rows.map((row, r) => this.row(row, r));
     this.grids = rows.map((row) => row.querySelector(".cells"));
-    const main = element("div", { className: "main" }, ...rows);
+    this.heads = (data.rows.length > 1 || data.table) && data.rows.every((_, r) => !r || this.repeats(r)) ? [this.head()] : [];
+    const grid = element("div", { className: "grid" }, ...this.heads, ...rows);
+    grid.setAttribute("role", "grid");
+    grid.setAttribute("aria-label", "Maps. Arrow keys go from map to map. Enter goes into a map: there arrow keys move over its patches, Enter chooses one, Escape leaves.");
+    const main = element("div", { className: "main" }, grid);
+    this.pen = data.draw ? new Pen(this, this.cells[0]) : null;
+    this.pen && main.append(this.pen.bar);
     const aside = data.aside ? this.aside() : null;
-    (aside ?? main).append(this.foot());
-    this.root.classList.toggle("small", !aside);
+    const foot = this.foot();
+    if (!data.table) (aside ?? main).append(foot);
+    this.root.classList.toggle("small", !aside && !data.table);
     this.root.classList.toggle("wide", data.wide);
-    if (!aside) (this.pen?.bar ?? main).prepend((this.place = element("div", { className: "place" })));
-    this.root.replaceChildren(...(aside ? [aside] : []), main);
+    if (!aside && !data.table) (this.pen?.bar ?? main).prepend((this.place = this.status()));
+    this.root.replaceChildren(...(aside ? [aside] : []), main, ...(data.table ? [foot] : []));
     this.root.style.setProperty("--region", data.colours.region);
+    this.root.style.setProperty("--name", `${NAME_PX}px`);
+    for (const sign of ["positive", "negative"]) this.root.style.setProperty(`--${sign}`, `rgb(${data.colours[sign]})`);
+    this.walk.activate(0, false);
     this.arrange();
+  }
+
+  status() {
+    const place = element("div", { className: "place" });
+    place.setAttribute("role", "status");
+    return place;
+  }
+
+  row(row, r) {
+    const cells = row.cells.map((spec, c) => this.cell(r, c, spec));
+    const name = element("div", { className: "name" }, row.title);
+    name.setAttribute("role", "rowheader");
+    if (row.share) name.append(this.share(row.share));
+    const grid = element("div", { className: "cells" }, ...cells);
+    const node = element("div", { className: row.chooses ? "row choices" : "row" }, ...(row.title ? [name] : []), grid);
+    node.setAttribute("role", "row");
+    node.style.order = 2 * r;
+    return node;
+  }
+
+  share({ value, text }) {
+    const fill = element("div", { className: "fill" });
+    fill.style.width = `${100 * value}%`;
+    return element("div", { className: "bar" }, text, element("div", { className: "track" }, fill));
+  }
+
+  // The titles of all columns, which stay in sight while the rows are scrolled.
+  head() {
+    const titles = this.data.rows[0].cells.map((spec) => {
+      const title = element("div", { className: "title", title: spec.hint }, spec.title);
+      title.setAttribute("role", "columnheader");
+      return title;
+    });
+    const corner = element("div", { className: "corner" }, this.data.corner);
+    corner.setAttribute("role", "columnheader");
+    const head = element("div", { className: "head" }, corner, ...titles);
+    head.setAttribute("role", "row");
+    return head;
   }
 
   // As many columns as maps of a row; where there is no room for them, several lines of about the same length.
   arrange() {
+    const widest = Math.max(1, ...(this.grids ?? []).map((grid) => grid.children.length));
+    const wanted = widest * (LEAST_CELL_PX + GAP_PX) + NAME_PX;
+    const table = Boolean(this.data?.table && this.root.clientWidth >= wanted);
+    this.root.classList.toggle("table", table);
     let wrapped = false;
     for (const grid of this.grids ?? []) {
       const count = grid.children.length;
       const room = Math.max(1, Math.floor((grid.clientWidth + GAP_PX) / (LEAST_CELL_PX + GAP_PX)));
       const lines = Math.max(1, Math.ceil(count / room));
-      grid.style.setProperty("--columns", Math.ceil(count / lines));
+      const columns = Math.ceil(count / lines);
+      grid.style.setProperty("--columns", columns);
+      this.heads[0]?.style.setProperty("--columns", columns);
       wrapped ||= lines > 1;
     }
     this.root.classList.toggle("wrapped", wrapped);
+    this.root.classList.toggle("headed", this.heads?.length > 0 && !wrapped);
   }
 
   aside() {
@@ -107,17 +159,18 @@ class MapView {
     this.photoFrame = frame;
     this.photo = photo;
     this.bars = element("div", { className: "bars" });
-    this.place = element("span", { className: "place" });
-    return element("div", { className: "aside" }, element("h4", {}, "Image", this.place), frame.node, this.bars);
+    this.place = this.status();
+    return element("div", { className: "aside" }, element("div", { className: "label" }, "Image", this.place), frame.node, this.bars);
   }
 
   frame(content) {
-    const { width, height } = this.data.photo;
-    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
+    const { width, height, ratio } = this.data.photo;
+    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     const patch = element("div", { className: "marker patch" });
     const hover = element("div", { className: "marker hover" });
     const node = element("div", { className: "frame" }, content, vectors, patch, hover);
-    node.style.aspectRatio = `${width} / ${height}`;
+    node.style.aspectRatio = ratio;
+    node.style.maxWidth = `${TALLEST_PX * ratio}px`;
     node.onpointermove = (event) => this.hover(this.locate(event, node));
     node.onpointerleave = () => this.hover(null);
     node.onclick = (event) => this.pick(this.locate(event, node));
@@ -125,26 +178,39 @@ class MapView {
   }
 
   cell(r, c, spec) {
-    const canvas = element("canvas");
+    const canvas = element("canvas", { "aria-hidden": "true" });
     const frame = this.frame(canvas);
     const note = element("div", { className: "note" });
-    const head = element("div", { className: this.repeats(r) ? "title repeated" : "title", title: spec.hint }, spec.title);
-    if (spec.action) frame.node.append(this.action(r, c, spec));
-    const chooses = this.data.rows[r].chooses;
-    const figure = element("figure", { className: "cell" }, head, frame.node, note);
-    const cell = { ...frame, frame: frame.node, figure, canvas, note, chooses, spec: () => this.data.rows[r].cells[c] };
-    if (spec.error) frame.node.append(element("div", { className: "problem" }, spec.error));
-    else {
-      const choose = () => this.send({ type: "action", row: r, column: c });
-      if (chooses) frame.node.onclick = choose;
-      Object.assign(frame.node, { tabIndex: 0, onkeydown: (event) => this.key(event, chooses ? choose : null) });
-      frame.node.setAttribute("role", chooses ? "button" : "img");
-      const how = chooses ? "Enter puts it in the row above." : "Arrow keys move over the patches, Enter chooses one.";
-      frame.node.setAttribute("aria-label", `Map: ${spec.title}, ${this.data.rows[r].title}. ${how}`);
-      Object.assign(frame.node.dataset, { testid: "map", title: spec.title, row: this.data.rows[r].title });
-      this.cells.push(cell);
+    const value = element("div", { className: "value", "aria-hidden": "true" });
+    const head = element("div", { className: "title", title: spec.hint }, spec.title);
+    const button = spec.action ? this.action(r, c, spec) : null;
+    frame.node.append(value, ...(button ? [button] : []));
+    const figure = element("div", { className: "cell" }, head, frame.node, note);
+    const { chooses } = this.data.rows[r];
+    const cell = { ...frame, frame: frame.node, figure, canvas, note, value, button, chooses, r, c, spec: () => this.data.rows[r].cells[c] };
+    frame.node.setAttribute("role", "gridcell");
+    if (spec.error) {
+      frame.node.append(element("div", { className: "problem" }, spec.error));
+      frame.node.onclick = frame.node.onpointermove = null;
+      return figure;
     }
+    const place = this.cells.push(cell) - 1;
+    const choose = () => this.send({ type: "action", row: r, column: c });
+    if (chooses) frame.node.onclick = choose;
+    frame.node.onkeydown = (event) => event.target === frame.node && this.walk.key(event, cell, chooses ? choose : null);
+    frame.node.onfocus = () => this.walk.activate(place, false);
+    frame.node.onblur = () => (this.walk.inside = false);
+    Object.assign(frame.node.dataset, { testid: "map", title: spec.title, row: this.data.rows[r].title });
     return figure;
+  }
+
+  // What a screen reader says of a map.
+  say(cell) {
+    const { title, note } = cell.spec();
+    const how = cell.chooses ? "Enter puts it in the row above." : "";
+    const drawn = this.pen?.cell === cell ? "Drag, or Shift and arrow keys, draw a box of patches as the region; Enter keeps it." : "";
+    const parts = [`Map: ${title}`, this.data.rows[cell.r].title, ...note.split("\n"), how, drawn];
+    cell.frame.setAttribute("aria-label", parts.filter(Boolean).join(", "));
   }
 
   // Whether this row has the same columns as the first one, so that their titles need not be said again.
@@ -165,12 +231,37 @@ class MapView {
   }
 
   foot() {
+    const { data } = this;
     this.strip = element("div", { className: "strip" });
     this.ticks = element("div", { className: "ticks" });
-    this.unit = element("h4");
-    const bar = this.data.colour_bar ? [this.unit, this.strip, this.ticks] : [];
-    this.histogram = this.data.histogram ? new Histogram(this) : null;
-    return element("div", { className: "foot" }, ...bar, ...(this.histogram?.nodes ?? []));
+    this.unit = element("div", { className: "label" });
+    const bar = data.colour_bar ? [this.unit, this.strip, this.ticks] : [];
+    const scale = element("div", { className: "scale" }, ...bar, ...(data.opacity === null ? [] : [this.fader()]));
+    this.histogram = data.histogram ? new Histogram(this) : null;
+    const values = this.histogram ? [element("div", { className: "values" }, ...this.histogram.nodes)] : [];
+    const first = data.table && data.histogram ? [this.picture()] : [];
+    if (data.table && !data.histogram) values.push((this.place = this.status()));
+    return element("div", { className: "foot" }, ...first, scale, ...values);
+  }
+
+  // The photograph in colour, in the foot of a table.
+  picture() {
+    const photo = element("img", { alt: "the image", src: this.data.photo.colour });
+    const frame = this.frame(photo);
+    [this.photo, this.photoFrame, this.photoVectors, this.place] = [photo, frame, frame.vectors, this.status()];
+    return element("div", { className: "picture" }, frame.node, this.place);
+  }
+
+  // How much of the map covers the grey photograph.
+  fader() {
+    const slider = element("input", { type: "range", min: 0, max: 100, value: Math.round(100 * this.data.opacity) });
+    slider.setAttribute("aria-label", "Opacity of the maps over the photograph, in percent");
+    slider.oninput = () => {
+      this.data.opacity = slider.value / 100;
+      this.paint();
+    };
+    slider.onchange = () => this.send({ type: "opacity", value: slider.value / 100 });
+    return element("label", { className: "fader" }, "photo", slider, "map");
   }
 
   get threshold() {
@@ -203,18 +294,6 @@ class MapView {
     this.send({ type: "patch", row: patch[0], column: patch[1] });
   }
 
-  key(event, choose) {
-    const [rows, columns] = this.data.grid;
-    if (this.pen?.key(event)) return;
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    const from = this.hovered ?? this.data.patch ?? [rows >> 1, columns >> 1];
-    if (move) this.hover([Math.min(rows - 1, Math.max(0, from[0] + move[0])), Math.min(columns - 1, Math.max(0, from[1] + move[1]))]);
-    else if (event.key === "Enter") choose ? choose() : this.pick(from);
-    else if (event.key === "Escape") this.hover(null);
-    else return;
-    event.preventDefault();
-  }
-
   hover(patch, tell = true) {
     if (String(patch) === String(this.hovered)) return;
     this.hovered = patch;
@@ -237,16 +316,27 @@ class MapView {
       if (!patch) return;
       Object.assign(marker.style, { left: `${(100 * patch[1]) / columns}%`, top: `${(100 * patch[0]) / rows}%`, width: `${100 / columns}%`, height: `${100 / rows}%` });
     };
-    for (const frame of [...this.cells, ...(this.data.aside ? [this.photoFrame] : [])]) {
+    for (const frame of [...this.cells, ...(this.photoFrame ? [this.photoFrame] : [])]) {
       place(frame.patch, this.data.patch);
       place(frame.hover, this.hovered);
     }
     const at = this.hovered;
     for (const cell of this.cells) {
-      const [first, ...rest] = cell.spec().note.split("\n");
-      cell.note.textContent = [at ? signed(cell.values[at[0] * columns + at[1]]) : first, ...rest].join("\n");
+      cell.value.textContent = at ? signed(cell.values[at[0] * columns + at[1]]) : "";
+      cell.value.classList.toggle("above", Boolean(at) && 2 * at[0] >= rows);
+      cell.note.replaceChildren(...cell.spec().note.split("\n").map((line) => this.line(line)));
     }
-    this.place.textContent = at ? ` row ${at[0]}, column ${at[1]}` : "";
+    const { inside, active } = this.walk;
+    const spoken = inside ? [element("span", { className: "spoken" }, `: ${this.cells[active].value.textContent}`)] : [];
+    this.place.replaceChildren(at ? ` row ${at[0]}, column ${at[1]}` : "", ...spoken);
+  }
+
+  // A line of a note; a flip AUC shows by mark and colour on which side of chance it lies.
+  line(text) {
+    const node = element("div", {}, text);
+    const auc = parseFloat(/^AUC ([\d.]+)/.exec(text)?.[1]);
+    if (auc > 0.5 || auc < 0.5) node.className = auc < 0.5 ? "auc flipped" : "auc";
+    return node;
   }
 
   outlines() {
@@ -268,9 +358,9 @@ class MapView {
     this.strip.style.background = `linear-gradient(90deg, ${left}rgba(128,128,128,0), rgba(${positive},${OPACITY})), #8b8b8b`;
     this.ticks.replaceChildren(...[0, 0.5, 1].map((t) => element("span", {}, number(low + t * (high - low)))));
     this.unit.textContent = data.unit;
+    if (this.photo) this.photo.src = data.photo.colour;
     if (!data.aside) return;
-    this.photo.src = data.photo.colour;
-    this.bars.replaceChildren(element("h4", {}, data.aside.title), ...data.aside.bars.map((bar) => this.bar(bar)));
+    this.bars.replaceChildren(element("div", { className: "label" }, data.aside.title), ...data.aside.bars.map((bar) => this.bar(bar)));
   }
 
   bar({ label, value, text }) {
@@ -282,67 +372,7 @@ class MapView {
 
   paint() {
     if (!this.image) return;
-    for (const cell of this.cells) this.paintMap(cell);
+    for (const cell of this.cells) paintMap(this, cell);
     this.histogram?.paint();
   }
-
-  paintMap({ canvas, frame, values }) {
-    const ratio = window.devicePixelRatio || 1;
-    const width = Math.round(frame.clientWidth * ratio);
-    const height = Math.round(frame.clientHeight * ratio);
-    if (!width || !height) return;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d");
-    context.drawImage(this.image, 0, 0, width, height);
-    const scratch = (this.scratch ??= document.createElement("canvas"));
-    if (scratch.width !== width || scratch.height !== height) Object.assign(scratch, { width, height });
-    const layer = scratch.getContext("2d");
-    const pixels = layer.createImageData(width, height);
-    this.colour(pixels, values, width, height);
-    layer.putImageData(pixels, 0, 0);
-    context.drawImage(scratch, 0, 0);
-  }
-
-  // Bilinear in the values, as F.interpolate(..., mode="bilinear") does, then hue for the sign and opacity for the magnitude.
-  colour(pixels, values, width, height) {
-    const [rows, columns] = this.data.grid;
-    const [low, gain] = this.normalisation(values);
-    const floor = this.threshold ?? -Infinity;
-    const hues = ["positive", "negative"].map((name) => this.data.colours[name].split(",").map(Number));
-    const across = weights(width, columns);
-    const down = weights(height, rows);
-    let at = 0;
-    for (let y = 0; y < height; y++) {
-      const [top, bottom, v] = down[y];
-      for (let x = 0; x < width; x++, at += 4) {
-        const [left, right, u] = across[x];
-        const upper = values[top * columns + left] * (1 - u) + values[top * columns + right] * u;
-        const lower = values[bottom * columns + left] * (1 - u) + values[bottom * columns + right] * u;
-        const raw = upper * (1 - v) + lower * v;
-        if (raw < floor) continue;
-        const value = (raw - low) * gain;
-        const hue = value < 0 ? hues[1] : hues[0];
-        pixels.data[at] = hue[0];
-        pixels.data[at + 1] = hue[1];
-        pixels.data[at + 2] = hue[2];
-        pixels.data[at + 3] = 255 * OPACITY * Math.min(1, Math.abs(value));
-      }
-    }
-  }
-
-  normalisation(values) {
-    if (this.data.scale !== "minmax") return [0, 1 / this.data.limit];
-    const low = Math.max(Math.min(...values), this.threshold ?? -Infinity);
-    const high = Math.max(...values);
-    return [low, high > low ? 1 / (high - low) : 0];
-  }
-}
-
-// For every pixel: the two nearest patches and the weight of the second.
-function weights(length, cells) {
-  return Array.from({ length }, (_, i) => {
-    const position = Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / length - 0.5));
-    const first = Math.floor(position);
-    return [first, Math.min(cells - 1, first + 1), position - first];
-  });
 }

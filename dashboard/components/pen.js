@@ -22,8 +22,6 @@ class Pen {
     cell.frame.addEventListener("pointercancel", () => this.drop());
     const pick = cell.frame.onclick;
     cell.frame.onclick = (event) => (this.drawn ? (this.drawn = false) : pick(event));
-    const hint = "Drag to draw the region; Shift and arrow keys draw a box of patches, Enter keeps it.";
-    cell.frame.setAttribute("aria-label", `${cell.frame.getAttribute("aria-label")} ${hint}`);
     this.use("box");
   }
 
@@ -76,9 +74,9 @@ class Pen {
 
   // Whether the key was one of drawing.
   key(event) {
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const move = MOVES[event.key];
     const [rows, columns] = this.view.data.grid;
-    if (event.shiftKey && move) {
+    if (event.shiftKey && move && event.target === this.cell.frame) {
       const from = this.view.hovered ?? this.view.data.patch ?? [rows >> 1, columns >> 1];
       this.anchor ??= from;
       this.view.hover([clamp(from[0] + move[0], rows - 1), clamp(from[1] + move[1], columns - 1)]);
@@ -87,8 +85,10 @@ class Pen {
       const box = this.box();
       this.drop();
       this.send("box", box);
-    } else if (this.anchor && event.key === "Escape") this.drop();
-    else return false;
+    } else if (this.anchor && event.key === "Escape") {
+      this.drop();
+      this.view.hover(null);
+    } else return false;
     event.preventDefault();
     return true;
   }

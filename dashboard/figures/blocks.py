@@ -81,7 +81,7 @@ def _finish(figure: go.Figure, norms: StreamMeasure, frobenius: bool, layer: int
 def _deviations(norms: StreamMeasure) -> go.Scatter:
     """The largest robust deviation of a patch norm in the stream that enters each block."""
     scores = norm_scores(norms)[:-1, 0].max(axis=-1)
-    return _line(scores, "largest deviation", NEUTRAL, "block %{x}: %{y:.3~g} deviations<extra></extra>")
+    return _line(scores, "largest deviation", NEUTRAL, "block %{x}: %{y:.3r} deviations<extra></extra>")
 
 
 def _line(values: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid") -> go.Scatter:
@@ -114,7 +114,7 @@ def _entropy_dots(entropy: Entropy, layer: int | None, head: int | None) -> go.S
             "opacity": np.where(picked | (layer is None), 0.95, 0.5),
         },
         customdata=np.column_stack([block, index]),
-        hovertemplate="block %{customdata[0]}, head %{customdata[1]}: %{y:.2f} nats<extra></extra>",
+        hovertemplate="block %{customdata[0]}, head %{customdata[1]}: %{y:.3r} nats<extra></extra>",
         showlegend=False,
     )
 
@@ -125,7 +125,7 @@ def _mass_lines(mass: SameRegionMass, head: int | None) -> list[go.Scatter]:
     lines = []
     for kind, values in zip(mass.kinds, shares, strict=True):
         title = kind_title(kind)
-        hover = f"{title}, block %{{x}}: %{{y:.3~g}} % stays in the region<extra></extra>"
+        hover = f"{title}, block %{{x}}: %{{y:.3r}} % stays in the region<extra></extra>"
         line = _line(values, title, KIND_COLOURS.get(kind, NEUTRAL), hover, "solid")
         line.update(mode="lines+markers+text", text=[title, *[""] * (len(values) - 1)], textposition="top right")
         lines.append(line)

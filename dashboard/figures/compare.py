@@ -42,7 +42,7 @@ def plot_lenses(lenses: Sequence[np.ndarray], ends: Sequence[float], names: Sequ
             line={**style, "width": 2, "dash": DASHES[name]},
             marker={**style, "size": 6},
             text=["embedding", *(f"block {index} of {depth}" for index in range(depth))][: len(lens)],
-            hovertemplate=f"{name} after %{{text}}: %{{y:+.3f}}<extra></extra>",
+            hovertemplate=f"{name} after %{{text}}: %{{y:+.3r}}<extra></extra>",
         )
         mark = {**style, "size": 11, "symbol": "diamond"}
         last = max(depths) if shared else 1
@@ -52,7 +52,7 @@ def plot_lenses(lenses: Sequence[np.ndarray], ends: Sequence[float], names: Sequ
             mode="markers",
             marker=mark,
             showlegend=False,
-            hovertemplate=f"{name}, the map shown: %{{y:+.3f}}<extra></extra>",
+            hovertemplate=f"{name}, the map shown: %{{y:+.3r}}<extra></extra>",
         )
         figure.add_traces([line, diamond])
     figure.update_xaxes(title="read out after block (0: the embedding)" if shared else "share of the depth read out")
@@ -93,7 +93,7 @@ def plot_blames(
         textposition=[sides.get(place, "top center") for place in range(len(labels))],
         textfont={"size": 10},
         customdata=np.column_stack([np.array(labels, dtype=object), second - first]),
-        hovertemplate="%{customdata[0]}: A %{x:+.3f}, B %{y:+.3f}<br>B − A %{customdata[1]:+.3f}<extra></extra>",
+        hovertemplate="%{customdata[0]}: A %{x:+.3r}, B %{y:+.3r}<br>B − A %{customdata[1]:+.3r}<extra></extra>",
         cliponaxis=False,
     )
     line = {"color": NEUTRAL, "dash": "dot", "width": 1}

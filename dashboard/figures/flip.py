@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from analysis.decomposition import Component
 from analysis.flips import FlipReport
 from analysis.lens import sign_changes
+from analysis.numerals import auc, signed
 from dashboard.figures.names import place_names
 from dashboard.figures.theme import (
     DIVERGING,
@@ -62,7 +63,7 @@ def plot_waterfall(report: FlipReport, chosen: Component | None = None) -> go.Fi
         y=[*terms, after[-1]],
         marker={"color": [*map(_sign_colour, terms), NEUTRAL], "opacity": [*opacity, 1.0]},
         customdata=[*after, after[-1]],
-        hovertemplate="%{x}: %{y:+.3f}<br>sum so far %{customdata:+.3f}<extra></extra>",
+        hovertemplate="%{x}: %{y:+.3r}<br>sum so far %{customdata:+.3r}<extra></extra>",
     )
     figure = apply_theme(go.Figure(bars), "Who writes the contrast (blame)", 300)
     figure.update_layout(showlegend=False, bargap=0.25, clickmode="event+select")
@@ -98,7 +99,7 @@ def plot_lens(report: FlipReport, layer: int | None = None) -> go.Figure:
         line={"color": NEUTRAL, "width": 2},
         marker={"color": [*map(_sign_colour, values)], "size": sizes, "opacity": 1},
         text=names,
-        hovertemplate="after %{text}: %{y:+.3f}<extra></extra>",
+        hovertemplate="after %{text}: %{y:+.3r}<extra></extra>",
     )
     figure.add_trace(line)
     for depth in sign_changes(values):
@@ -153,7 +154,7 @@ def plot_heads(report: FlipReport, chosen: Component | None = None) -> go.Figure
         marker={"opacity": 0, "size": 14},
         selected=clear,
         unselected=clear,
-        text=[f"{describe_component(c)}: {terms[c]:+.4f}" for c in parts],
+        text=[f"{describe_component(c)}: {signed(terms[c])}" for c in parts],
         hovertemplate="%{text}<extra></extra>",
     )
     heat = go.Heatmap(
@@ -227,7 +228,7 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
         textposition=[sides.get(n, "top center") for n in range(len(done))],
         textfont={"size": 10},
         customdata=[describe_component(i.component) for i in done],
-        hovertemplate="%{customdata}<br>blame %{x:+.3f}, removal changes the contrast by %{y:+.3f}<extra></extra>",
+        hovertemplate="%{customdata}<br>blame %{x:+.3r}, removal changes the contrast by %{y:+.3r}<extra></extra>",
         showlegend=False,
         cliponaxis=False,
     )
@@ -281,12 +282,12 @@ def plot_methods(report: FlipReport, chosen: str = "") -> go.Figure:
         orientation="h",
         marker={"color": [*map(method_colour, names)], "opacity": opacity},
         customdata=[report.readings[name].contrast for name in names],
-        hovertemplate="%{y}: flip AUC %{x:.3f}, contrast %{customdata:+.3f}<extra></extra>",
+        hovertemplate="%{y}: flip AUC %{x:.3r}, contrast %{customdata:+.3r}<extra></extra>",
     )
     figure = apply_theme(go.Figure(bars), "What each method does about it: flip AUC", 60 + 26 * len(names) + 44)
     notes = [_at_right(-0.9, "AUC", "contrast")]
     for row, name in enumerate(names):
-        notes.append(_at_right(row, f"{aucs[row]:.2f}", f"{report.readings[name].contrast:+.3f}".replace("-", "−")))
+        notes.append(_at_right(row, auc(aucs[row]), signed(report.readings[name].contrast)))
     figure.update_layout(annotations=[note for pair in notes for note in pair])
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "dash": "dot"})
     figure.update_layout(showlegend=False, bargap=0.25)

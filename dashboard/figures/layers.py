@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.norms import QUANTILES, Entropy, StreamMeasure
+from analysis.numerals import number
 from analysis.sweep import alpha_axis
 from dashboard.figures.theme import GROUP_COLOURS, NEUTRAL, SERIES_COLOURS, apply_theme, escape, kind_title
 
@@ -96,7 +97,7 @@ def _group_traces(
         line={"color": colour, "width": 2},
         marker={"size": 7},
         customdata=np.column_stack([blocks, np.full(len(blocks), -1)]),
-        hovertemplate=f"{title}, block %{{x}}: %{{y:.3~g}}<extra></extra>",
+        hovertemplate=f"{title}, block %{{x}}: %{{y:.3r}}<extra></extra>",
     )
     if frobenius or measure.groups[group].sum() < 2:
         return [line]
@@ -145,7 +146,7 @@ def plot_entropy(
             "opacity": np.where(picked | (layer is None), 0.95, 0.5),
         },
         customdata=np.column_stack([block, index]),
-        hovertemplate="block %{customdata[0]}, head %{customdata[1]}: %{y:.2f} nats<extra></extra>",
+        hovertemplate="block %{customdata[0]}, head %{customdata[1]}: %{y:.3r} nats<extra></extra>",
         showlegend=False,
     )
     figure = apply_theme(go.Figure(dots), "Attention entropy, a dot per head", 330)
@@ -153,7 +154,7 @@ def plot_entropy(
     figure.add_hline(
         y=most,
         line={"color": NEUTRAL, "dash": "dot"},
-        annotation={"text": f"all tokens alike: {most:.2f}", "font": {"size": 11}},
+        annotation={"text": f"all tokens alike: {number(most)}", "font": {"size": 11}},
         annotation_position="top left",
     )
     figure.update_layout(hovermode="closest")
@@ -196,12 +197,12 @@ def plot_alpha_sweep(
     lines = _lines(axis)
     figure = go.Figure()
     spare = iter(SERIES_COLOURS[4:] * len(lines))
-    for number, (name, line) in enumerate(lines.items()):
+    for place, (name, line) in enumerate(lines.items()):
         colour = KIND_COLOURS.get(str(line["kind"].iloc[0])) if len(lines) <= len(axis["kind"].unique()) else None
         colour = colour or next(spare)
         if "contrast_low" in line:
             figure.add_trace(_interval(line, colour))
-        dash = ("solid", "dash", "dot")[number // len(SERIES_COLOURS) % 3]
+        dash = ("solid", "dash", "dot")[place // len(SERIES_COLOURS) % 3]
         figure.add_trace(_sweep_line(line, name, colour, dash))
     apply_theme(figure, "Contrast against alpha", 300)
     if critical is not None:
@@ -233,7 +234,7 @@ def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
 
 def _and_more(alphas: Sequence[float]) -> str:
     """ "1.2", "1.2 and 2.5"."""
-    words = [f"{alpha:.3g}" for alpha in alphas]
+    words = [number(alpha) for alpha in alphas]
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
@@ -250,7 +251,7 @@ def _mark_crossings(figure: go.Figure, axis: pd.DataFrame, crossings: Mapping[st
         y=[0.0] * len(found),
         mode="markers",
         marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": NEUTRAL}},
-        text=[f"{escape(name)} turns at alpha {alpha:.3g}" for name, alpha in found],
+        text=[f"{escape(name)} turns at alpha {number(alpha)}" for name, alpha in found],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
@@ -296,7 +297,7 @@ def _sweep_line(line: pd.DataFrame, name: str, colour: str, dash: str) -> go.Sca
         line={"color": colour, "width": 2, "dash": dash},
         marker={"size": 6},
         customdata=line[["kind", "alpha", "residual", "label"]],
-        hovertemplate=f"{escape(name)}, alpha %{{customdata[3]}}: %{{y:+.3f}}<extra></extra>",
+        hovertemplate=f"{escape(name)}, alpha %{{customdata[3]}}: %{{y:+.3r}}<extra></extra>",
     )
 
 
@@ -322,7 +323,7 @@ def _slider_marker(axis: pd.DataFrame, point: SweepPoint) -> go.Scatter:
         name="the slider",
         marker={"symbol": "diamond-open", "size": 17, "color": NEUTRAL, "line": {"width": 3, "color": NEUTRAL}},
         hovertemplate=f"{escape(kind_title(point.kind))}, alpha {point.alpha:g}, residual {point.residual:g}: "
-        "%{y:+.3f}<extra></extra>",
+        "%{y:+.3r}<extra></extra>",
     )
 
 

@@ -13,6 +13,19 @@ from dashboard.figures.theme import DIVERGING, apply_theme, escape, shared_limit
 
 CELL_PX = 190
 
+NARROWEST, WIDEST = 0.4, 2.5
+"""Width over height of a photograph as it is drawn: what is narrower or wider is squeezed, so that no page gets endless
+and no map a strip. Patches stay where they are in the image."""
+
+
+def drawn_ratio(width: int, height: int) -> float:
+    """Width over height of a photograph as pages draw it.
+
+    >>> drawn_ratio(300, 200), drawn_ratio(100, 2000), drawn_ratio(2000, 100)
+    (1.5, 0.4, 2.5)
+    """
+    return min(WIDEST, max(NARROWEST, width / height))
+
 
 def encode_photo(rgb: np.ndarray, side_px: int = 320, grey: bool = False) -> str:
     """A photograph as a small JPEG in a data address.
@@ -83,7 +96,7 @@ def _add_map(figure: go.Figure, values: np.ndarray, source: str, row: int, colum
         z=values.astype(np.float32),
         coloraxis="coloraxis",
         zsmooth="best",
-        hovertemplate="%{z:.3f}<br>row %{y}, column %{x}<extra></extra>",
+        hovertemplate="%{z:.3r}<br>row %{y}, column %{x}<extra></extra>",
     )
     figure.add_trace(heat, row=row, col=column)
     image = {"source": source, "x": -0.5, "y": -0.5, "sizex": gw, "sizey": gh, "sizing": "stretch", "layer": "below"}

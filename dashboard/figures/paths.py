@@ -57,7 +57,7 @@ def _side_bars(path: HeadPath, side: str) -> go.Bar:
         marker={"color": [*(POSITIVE if value > 0 else NEGATIVE for value in values), NEUTRAL]},
         text=[*texts, "total"],
         textposition="none",
-        hovertemplate="%{text}: %{x:+.3~g}<extra></extra>",
+        hovertemplate="%{text}: %{x:+.3r}<extra></extra>",
     )
 
 
@@ -74,14 +74,14 @@ def plot_together(joint: JointRemoval) -> go.Figure:
         orientation="h",
         marker={"color": [*[SERIES_COLOURS[0]] * len(singles), NEUTRAL, SERIES_COLOURS[1]]},
         customdata=names,
-        hovertemplate="%{customdata}: the contrast changes by %{x:+.3~g}<extra></extra>",
+        hovertemplate="%{customdata}: the contrast changes by %{x:+.3r}<extra></extra>",
     )
     marks = go.Scatter(
         x=predicted,
         y=labels,
         mode="markers",
         marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": NEUTRAL}},
-        hovertemplate="blame predicts %{x:+.3~g}<extra></extra>",
+        hovertemplate="blame predicts %{x:+.3r}<extra></extra>",
     )
     figure = apply_theme(go.Figure([bars, marks]), "Change of the contrast when removed (│ as blame predicts)", 300)
     figure.update_layout(showlegend=False, bargap=0.3, clickmode="event+select")
@@ -108,7 +108,7 @@ def plot_texts(near: Sequence[NearText], title: str, unit: str, opposite: Sequen
         orientation="h",
         marker={"color": [POSITIVE if value > 0 else NEGATIVE for value in values]},
         customdata=[*map(escape, names)],
-        hovertemplate="%{customdata}: %{x:.3~g}<extra></extra>",
+        hovertemplate="%{customdata}: %{x:.3r}<extra></extra>",
     )
     figure = apply_theme(go.Figure(bars), title, 300)
     figure.update_layout(showlegend=False, bargap=0.25, margin={"t": 34, "b": 34})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.maps import encode_photo
+from dashboard.figures.maps import drawn_ratio, encode_photo
 from dashboard.figures.theme import DIVERGING, PATCH_COLOUR, REGION_COLOUR, apply_theme, shared_limit
 from data.geometry import Grid
 
@@ -74,7 +74,9 @@ def plot_photo(
     figure.update_layout(hovermode="closest", hoverdistance=-1, dragmode="select", showlegend=False)
     figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 4 if values is None else 52})
     figure.update_xaxes(visible=False, range=[0, w], constrain="domain", constraintoward="left")
-    figure.update_yaxes(visible=False, range=[h, 0], scaleanchor="x", constrain="domain", constraintoward="top")
+    squeeze = w / h / drawn_ratio(w, h)  # of a pixel, upright
+    figure.update_yaxes(visible=False, range=[h, 0], scaleanchor="x", scaleratio=squeeze)
+    figure.update_yaxes(constrain="domain", constraintoward="top")
     return figure
 
 

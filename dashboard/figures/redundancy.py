@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.label_set import LabelSetEffect
+from analysis.numerals import number
 from analysis.redundancy import Redundancy
 from dashboard.figures.theme import (
     DIVERGING,
-    NEUTRAL,
     OPACITY,
     POSITIVE,
     POSITIVE_RGB,
@@ -37,36 +37,6 @@ def label_ticks(labels: Sequence[str]) -> list[str]:
     return [escape(label) for label in short]
 
 
-def plot_weights(found: Redundancy, struck: str = "", height: int = 300) -> go.Figure:
-    """Class weights of one image, a bar a label. Point i of trace 0 is label i.
-
-    Args:
-        found: from `compute_redundancy`.
-        struck: the label that is drawn faint.
-        height: in pixels.
-    """
-    weights = found.weights[0]
-    places = list(range(len(weights)))
-    bars = go.Bar(
-        x=weights.astype(np.float32),
-        y=places,
-        orientation="h",
-        marker={"color": SERIES_COLOURS[0], "opacity": [0.35 if label == struck else 1.0 for label in found.labels]},
-        text=[f"{weight:.2f}" for weight in weights],
-        textposition="inside",
-        insidetextanchor="start",
-        hovertext=label_ticks(found.labels),
-        hovertemplate="%{hovertext}: %{x:.3f}<extra></extra>",
-    )
-    figure = apply_theme(go.Figure(bars), "Class weights w (mean 1)", height)
-    figure.add_vline(x=1, line={"color": NEUTRAL, "dash": "dot"})
-    figure.update_layout(showlegend=False, bargap=0.25, clickmode="event+select", margin={"b": 40})
-    figure.update_xaxes(title="w", rangemode="tozero", nticks=5)
-    span = [max(3, len(places)) - 0.5, -0.5]
-    figure.update_yaxes(tickvals=places, ticktext=label_ticks(found.labels), range=span, showgrid=False, zeroline=False)
-    return figure
-
-
 def plot_correlation(found: Redundancy) -> go.Figure:
     """Correlation of every label's map with every other, before and after feature surgery, on one scale from -1 to 1.
 
@@ -77,11 +47,11 @@ def plot_correlation(found: Redundancy) -> go.Figure:
         1, 2, shared_yaxes=True, subplot_titles=("before feature surgery", "after"), horizontal_spacing=0.05
     )
     for column, values in enumerate((found.correlation_before[0], found.correlation_after[0]), start=1):
-        for trace in (_matrix(values, found.labels, found.labels), *_numbers(values, "{:.2f}", 1.0)):
+        for trace in (_matrix(values, found.labels, found.labels), *_numbers(values, 1.0)):
             figure.add_trace(trace, row=1, col=column)
     count = len(found.labels)
     title = "Correlation of the labels' maps over the patches"
-    apply_theme(figure, title, max(330, min(700, 190 + 34 * count)))
+    apply_theme(figure, title, max(300, min(700, 170 + 30 * count)))
     _label_axes(figure, found.labels, found.labels)
     bar = {"title": {"text": "r", "side": "top"}, "thickness": 12, "tickvals": [-1, -0.5, 0, 0.5, 1]}
     figure.update_layout(
@@ -106,7 +76,7 @@ def _matrix(values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> 
     return go.Heatmap(
         z=values.astype(np.float32),
         hovertext=ticks,
-        hovertemplate="%{hovertext}: %{z:.3~f}<extra></extra>",
+        hovertemplate="%{hovertext}: %{z:.3r}<extra></extra>",
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
@@ -114,7 +84,7 @@ def _matrix(values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> 
     )
 
 
-def _numbers(values: np.ndarray, form: str, limit: float) -> list[go.Scatter]:
+def _numbers(values: np.ndarray, limit: float) -> list[go.Scatter]:
     """The numbers in the cells, where there is room: white in strong colours, else in the colour of the theme's text.
 
     Plotly's own choice for heat maps takes a transparent cell for a white one, which it is not on a dark page.
@@ -125,7 +95,7 @@ def _numbers(values: np.ndarray, form: str, limit: float) -> list[go.Scatter]:
     traces = []
     for cells, font in ((strong, {"size": 11, "color": "#ffffff"}), (~strong & ~np.isnan(values), {"size": 11})):
         rows, columns = np.nonzero(cells)
-        text = [form.format(value).replace("-", "−") for value in values[cells]]
+        text = [number(value) for value in values[cells]]
         place = {"x": columns, "y": rows, "mode": "text", "text": text, "textfont": font}
         traces.append(go.Scatter(**place, hoverinfo="skip", showlegend=False))
     return traces
@@ -159,14 +129,14 @@ def plot_channels(found: Redundancy, count: int = 12, height: int = 330) -> go.F
         x=[str(channel) for channel in channels],
         y=shares.astype(np.float32),
         marker={"color": POSITIVE},
-        hovertemplate="channel %{x}: %{y:.3~g} %<extra></extra>",
+        hovertemplate="channel %{x}: %{y:.3r} %<extra></extra>",
     )
     total = 100 * float(found.channel_share[0].sum())
-    title = f"Strongest channels ({shares.sum():.0f} of the {total:.0f} % shared)"
+    title = f"{len(channels)} channels: {shares.sum():.0f} of {total:.0f} % shared"
     figure = apply_theme(go.Figure(bars), title, height)
     figure.update_layout(showlegend=False, bargap=0.25)
     figure.update_xaxes(title="channel of the embedding", type="category", tickangle=-60)
-    figure.update_yaxes(title="redundant share of the energy", ticksuffix=" %", rangemode="tozero", nticks=5)
+    figure.update_yaxes(title="share of energy", ticksuffix=" %", rangemode="tozero", nticks=5)
     return figure
 
 
@@ -184,7 +154,7 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
     rows, columns = np.indices(values.shape)
     limit = float(np.nanmax(values)) or 1.0
     heat = _matrix(values, effect.changes, effect.labels)
-    heat.hovertemplate = "without %{hovertext}: moves by %{z:.2~g} (cosine), r = %{customdata:.2f}<extra></extra>"
+    heat.hovertemplate = "without %{hovertext}: moves by %{z:.3r} (cosine), r = %{customdata:.3r}<extra></extra>"
     heat.customdata = effect.correlation[0].astype(np.float32)
     figure = go.Figure(heat)
     clear = {"marker": {"opacity": 0}}
@@ -192,9 +162,9 @@ def plot_effect(effect: LabelSetEffect, struck: str = "") -> go.Figure:
     figure.add_trace(
         go.Scatter(x=columns.ravel(), y=rows.ravel(), **markers, selected=clear, unselected=clear, showlegend=False)
     )
-    figure.add_traces(_numbers(values, "{:.2g}", limit))
+    figure.add_traces(_numbers(values, limit))
     title = "One label left out: mean change of every map"
-    apply_theme(figure, title, max(300, min(760, 170 + 32 * len(effect.changes))))
+    apply_theme(figure, title, max(270, min(760, 150 + 30 * len(effect.changes))))
     _label_axes(figure, effect.changes, effect.labels)
     if struck in effect.changes:
         row = effect.changes.index(struck)

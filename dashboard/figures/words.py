@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.numerals import signed
 from dashboard.figures.theme import DIVERGING, NEGATIVE, NEUTRAL, POSITIVE, apply_theme, escape, shared_limit
 
 MATRIX_CURVE = 0
@@ -26,9 +27,9 @@ def plot_word_blame(labels: Sequence[str], terms: np.ndarray, title: str, height
         height: in pixels.
     """
     colours = [POSITIVE if value > 0 else NEGATIVE for value in terms]
-    hover = "%{x}: %{y:+.3g}<extra></extra>"
+    hover = "%{x}: %{y:+.3r}<extra></extra>"
     figure = go.Figure(go.Bar(x=list(labels), y=terms, marker={"color": colours}, hovertemplate=hover))
-    apply_theme(figure, f"{escape(title)}: {terms.sum():+.3f}".replace("-", "−"), height)
+    apply_theme(figure, f"{escape(title)}: {signed(terms.sum())}", height)
     figure.update_layout(showlegend=False, bargap=0.25, margin={"l": 8, "r": 8, "b": 40})
     figure.update_xaxes(
         type="category",
@@ -85,7 +86,7 @@ def plot_word_matrix(
             "thickness": 12,
             "tickformat": ".2~g",
         },
-        hovertemplate="row %{customdata[0]}, column %{customdata[1]}: %{z:+.3f}<extra></extra>",
+        hovertemplate="row %{customdata[0]}, column %{customdata[1]}: %{z:+.3r}<extra></extra>",
     )
     figure = go.Figure([_columns(len(order), count), heat])
     apply_theme(figure, "Every patch (a column) against every word (a row)", 110 + ROW_PX * count)

@@ -19,9 +19,11 @@ import streamlit as st
 
 from dashboard.figure_marks import plain
 from dashboard.figure_png import draw_page
+from dashboard.figures.theme import POSITIVE
 from dashboard.panels import shown
 
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
+CONFIG = {"displaylogo": False, "modeBarButtons": [["lasso2d", "select2d", "pan2d"]]}
+"""The tools of a plot that asks for them; most have none, and a double click brings the whole plot back."""
 
 
 def render_figure(
@@ -31,6 +33,7 @@ def render_figure(
     modes: Iterable[str] = ("points",),
     *,
     stretch: bool = False,
+    tools: bool = False,
 ) -> None:
     """Draws a figure.
 
@@ -40,14 +43,17 @@ def render_figure(
         on_event: gets every selection that is not empty, in a callback; read it with `dashboard.events`. A redrawn
             figure forgets its selection, so what matters goes into the case.
         modes: "points", "box", "lasso".
+        tools: whether lasso, box and click can be chosen in a tool bar over it.
         stretch: whether it shares the height of its container with the others in it, instead of having its own.
     """
     shown.show(key, plain(figure.layout.title.text) or key, partial(draw_page, figure))
     height = "stretch" if stretch else "content"
+    config = CONFIG | {"displayModeBar": "hover" if tools else False}
+    figure.update_layout(modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#8a8f94", "activecolor": POSITIVE})
     if stretch:
         figure.layout.height = None
     if on_event is None:
-        st.plotly_chart(figure, key=key, config=CONFIG, height=height)
+        st.plotly_chart(figure, key=key, config=config, height=height)
         return
 
     def selected() -> None:
@@ -56,4 +62,4 @@ def render_figure(
         if any(selection.get(name) for name in ("points", "box", "lasso")):
             on_event(event)
 
-    st.plotly_chart(figure, key=key, config=CONFIG, height=height, on_select=selected, selection_mode=tuple(modes))
+    st.plotly_chart(figure, key=key, config=config, height=height, on_select=selected, selection_mode=tuple(modes))

@@ -6,7 +6,8 @@ import numpy as np
 
 from analysis import Region
 from analysis.explainers import EXPLAINERS, Explanation, explain
-from dashboard import services
+from analysis.numerals import number
+from dashboard import jobs, services
 from dashboard.case import Case
 from dashboard.panels.mapview import Cell
 from dashboard.panels.notes import region_note
@@ -27,10 +28,16 @@ def _explained(
     key: services.TraceKey, wanted: services.TextKey, name: str, _case: Case, _texts: tuple[str, ...] | None
 ) -> Explanation:
     loaded, picture, text = services.model(_case), services.original(_case), services.text(_case, _texts)
+    rows, columns = services.grid(_case)
+    parts = text.split(len(text) if rows * columns <= services.SMALL_PATCHES else 1)
+    found = []
     with services.turn(_case):
         pixels = loaded.preprocess([picture.to_pil()], key.size, fit=key.fit)
-        found = explain(loaded, pixels, text, name)
-    return replace(found, patches=found.patches.astype(np.float32))
+        for index, part in enumerate(parts):  # between two of them it can be stopped
+            jobs.report(index / len(parts), f"{EXPLAINERS[name].title}, {index + 1} of {len(parts)}")
+            found.append(explain(loaded, pixels, part, name))
+    patches, empty = (np.concatenate([getattr(one, field) for one in found], -1) for field in ("patches", "empty"))
+    return replace(found[0], patches=patches.astype(np.float32), empty=empty)
 
 
 def explained_cell(found: Explanation, prompt: int, region: Region | None, note: str | None = None) -> Cell:
@@ -41,7 +48,7 @@ def explained_cell(found: Explanation, prompt: int, region: Region | None, note:
         return Cell(explainer.title, error=EMPTY)
     largest = float(np.abs(values).max())
     said = region_note(values, region) if note is None else note
-    return Cell(explainer.title, values / largest, note=said, hint=f"{explainer.unit}, largest {largest:.3g}")
+    return Cell(explainer.title, values / largest, note=said, hint=f"{explainer.unit}, largest {number(largest)}")
 
 
 def scale_of(found: list[Explanation]) -> str:

@@ -11,7 +11,7 @@ happen in the browser.
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard.case import Patch
-from dashboard.figures.maps import encode_photo
+from dashboard.figures.maps import drawn_ratio, encode_photo
 from dashboard.figures.theme import NEGATIVE_RGB, POSITIVE_RGB, REGION_COLOUR
 from dashboard.panels import shown
 from dashboard.services import cached
@@ -29,6 +29,7 @@ from data.images import LoadedImage
 from surgery import PromptPoints
 
 FOLDER = Path(__file__).resolve().parent.parent / "components"
+SCRIPTS = ("dom", "patches", "paint", "walk", "histogram", "pen", "mapview")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Photo:
     width: int
     height: int
 
+    @property
+    def ratio(self) -> float:
+        """Width over height as it is drawn."""
+        return drawn_ratio(self.width, self.height)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
@@ -48,11 +54,12 @@ class Cell:
     Attributes:
         title: above it, such as the method.
         values: (gh, gw) signed values; ignored where `error` is set.
-        note: under it; the value under the pointer takes its place.
+        note: under it; a line that begins with "AUC" is marked with the side of 0.5 that it lies on.
         hint: tooltip of the title.
         points: prompt points in pixels of the image.
         action: label of a button that shows on hover, such as "pin"; "" for none.
         error: shown instead of the map.
+        limit: end of a signed scale of its own, which the note should name; None for the scale of the view.
         counted: whether its values are part of the histogram.
         chosen: whether it is the marked one in a row that chooses.
     """
@@ -64,23 +71,9 @@ class Cell:
     points: PromptPoints | None = None
     action: str = ""
     error: str = ""
+    limit: float | None = None
     counted: bool = True
     chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Maps side by side under one title, such as a prompt.
-
-    Attributes:
-        title: above them; "" for none.
-        cells: the maps.
-        chooses: whether a click on a map chooses it, as an "action" event, instead of a patch.
-    """
-
-    title: str
-    cells: tuple[Cell, ...]
-    chooses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +83,23 @@ class Bar:
     label: str
     share: float
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Maps side by side under one title, such as a prompt.
+
+    Attributes:
+        title: above them; "" for none.
+        cells: the maps.
+        share: a bar under the title of a table's row.
+        chooses: whether a click on a map chooses it, as an "action" event, instead of a patch.
+    """
+
+    title: str
+    cells: tuple[Cell, ...]
+    chooses: bool = False
+    share: Bar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,9 @@ class MapView:
         draw: whether a region can be drawn on the first map, see `dashboard.events.picked_drawing`.
         wide: whether maps grow to fill the width.
         link: views with the same word mark the same place while the pointer moves over one of them; "" for none.
+        table: whether titles of rows stand at their left, and photograph, scale and histogram below.
+        corner: above the titles of a table's rows, such as what their bars are.
+        opacity: how much of the maps covers the photograph, in [0, 1], with a slider; None for all of it, without.
     """
 
     photo: Photo
@@ -130,6 +143,9 @@ class MapView:
     draw: bool = False
     wide: bool = False
     link: str = ""
+    table: bool = False
+    corner: str = ""
+    opacity: float | None = None
 
 
 @cached(max_entries=32)
@@ -149,12 +165,7 @@ def payload(view: MapView) -> dict[str, Any]:
     if len(shapes) > 1:
         raise ValueError(f"Expected all maps of a view to have one grid, but got {sorted(shapes)}")
     return {
-        "photo": {
-            "colour": view.photo.colour,
-            "grey": view.photo.grey,
-            "width": view.photo.width,
-            "height": view.photo.height,
-        },
+        "photo": asdict(view.photo) | {"ratio": view.photo.ratio},
         "grid": list(next(iter(shapes), (1, 1))),
         "rows": [_row(row) for row in view.rows],
         "limit": view.limit,
@@ -169,6 +180,9 @@ def payload(view: MapView) -> dict[str, Any]:
         "draw": view.draw,
         "wide": view.wide,
         "link": view.link,
+        "table": view.table,
+        "corner": view.corner,
+        "opacity": view.opacity,
         "colours": {
             "positive": ",".join(map(str, POSITIVE_RGB)),
             "negative": ",".join(map(str, NEGATIVE_RGB)),
@@ -178,7 +192,8 @@ def payload(view: MapView) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    return {"title": row.title, "cells": [_cell(cell) for cell in row.cells], "chooses": row.chooses}
+    share = None if row.share is None else {"value": row.share.share, "text": row.share.text}
+    return {"title": row.title, "cells": [_cell(cell) for cell in row.cells], "chooses": row.chooses, "share": share}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -194,6 +209,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "points": points,
         "action": cell.action,
         "error": cell.error,
+        "limit": cell.limit,
         "counted": cell.counted,
         "chosen": cell.chosen,
     }
@@ -215,9 +231,7 @@ _component = st.components.v2.component(
     "clip_theatre_map_view",
     html='<div class="view"></div>',
     css=(FOLDER / "mapview.css").read_text(encoding="utf-8"),
-    js=script(
-        FOLDER / "dom.js", FOLDER / "patches.js", FOLDER / "histogram.js", FOLDER / "pen.js", FOLDER / "mapview.js"
-    ),
+    js=script(*(FOLDER / f"{name}.js" for name in SCRIPTS)),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis import Region, contrast, flip_auc
+from analysis.numerals import auc, signed
 from dashboard import events, state
 
 
@@ -17,8 +18,8 @@ def region_note(values: np.ndarray, region: Region | None) -> str:
         region: of the same grid.
     """
     if region is None:
-        return f"mean {values.mean():+.3f}".replace("-", "−")
-    return f"contrast {contrast(values, region):+.3f}\nAUC {flip_auc(values, region):.2f}".replace("-", "−")
+        return f"mean {signed(values.mean())}"
+    return f"contrast {signed(contrast(values, region))}\nAUC {auc(flip_auc(values, region))}"
 
 
 def take_patch(event: Mapping[str, Any], grid: tuple[int, int]) -> None:

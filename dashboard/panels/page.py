@@ -20,12 +20,13 @@ from dashboard.case import RANDOM, Case, describe_model, fit_case
 from dashboard.download import download
 from dashboard.exports import Archive, Exports, make_zip
 from dashboard.exports import File as File
+from dashboard.figures.maps import NARROWEST, WIDEST
 from dashboard.jobs import Stopped
 from dashboard.pages.info import PageInfo
 from dashboard.panels import shown
 from dashboard.panels.case import case_parts, image_title, render_case_line
 from dashboard.panels.drawer import render_drawer
-from dashboard.panels.texts import plain
+from dashboard.panels.texts import in_visitors_words, plain
 from dashboard.panels.work import is_under_way, watch
 from dashboard.settings import Settings
 from data.toy.vocabulary import describe_limits
@@ -41,6 +42,9 @@ NO_WEIGHTS = "to be cached or to be downloaded"
 UNKNOWN_MODELS = ("Expected model to be", "Expected weights of", "Expected a local checkpoint")
 
 _badges: ContextVar[DeltaGenerator] = ContextVar("badges")
+
+ALIKE = 0.02
+"""Shapes that differ by less are told to nobody."""
 
 EXPECTED = (ValueError, OSError)
 """Errors that say what was wrong with the input; everything else is a defect and shows as one."""
@@ -108,7 +112,7 @@ def guarded(case: Case, work: Callable[[Case], object]) -> object | None:
     except WeightsNotFound as error:
         _tell_missing_weights(case, error)
     except EXPECTED as error:
-        st.error(f"{plain(str(error))}\n\n{plain(next_step(error))}")
+        st.error(f"{plain(in_visitors_words(str(error)))}\n\n{plain(next_step(error))}")
         if str(error).startswith(UNKNOWN_MODELS):
             _render_back_to_toy()
     return None
@@ -145,6 +149,7 @@ def _fitted(case: Case) -> Case:
         text = f"{limits[0].upper()}{limits[1:]}. Choose a real model in the sidebar to ask about them."
         render_badge("not in the toy's world", plain(text))
     loaded = _load(case)
+    _tell_shape(case)
     for remark in loaded.remarks:
         render_badge("about the model", plain(remark))
     tower = loaded.tower
@@ -162,6 +167,21 @@ def _fitted(case: Case) -> Case:
     if state.settle(fitted, services.grid(fitted)):
         st.rerun()
     return fitted
+
+
+def _tell_shape(case: Case) -> None:
+    """Says where the network or the page sees the image in another shape than its own."""
+    (height, width), (rows_px, columns_px) = services.original(case).size_px, services.size_px(case)
+    texts = []
+    if case.fit == "stretch" and abs(width / height * rows_px / columns_px - 1) > ALIKE:
+        texts.append(
+            f"The image has {width} × {height} pixels, and the network sees it stretched to {columns_px} × {rows_px}, "
+            "so that shapes change. *Middle cropped* and *own shape* are on Maps, behind the button of the input size."
+        )
+    if not NARROWEST <= width / height <= WIDEST and case.fit != "crop":
+        texts.append("So long an image is drawn squeezed; patches and regions stay where they are in it.")
+    if texts:
+        render_badge("stretched" if len(texts) > 1 or case.fit == "stretch" else "squeezed", "\n\n".join(texts))
 
 
 def _load(case: Case) -> Model:

@@ -12,7 +12,7 @@ from dashboard.case import FIRST_IMAGE, TEMPLATES, UPLOAD, Case, describe_region
 from dashboard.fields import MAX_TEXT
 from dashboard.panels.gallery import render_gallery
 from dashboard.panels.page import EXPECTED
-from dashboard.panels.texts import join_prompts, plain
+from dashboard.panels.texts import in_visitors_words, join_prompts, plain
 from dashboard.regions import label_ids
 from data.images import IMAGE_SUFFIXES, decode_mask, load_image
 from data.samples import SAMPLES
@@ -195,14 +195,14 @@ def _take_mask(file: UploadedFile) -> None:
 
 
 def _in_px(size_px: tuple[int, int]) -> str:
-    """(height, width) as people write it: width x height."""
-    return f"{size_px[1]} x {size_px[0]}"
+    """(height, width) as people write it: width × height."""
+    return f"{size_px[1]} × {size_px[0]}"
 
 
 def _show_problem(key: str, advice: str = "Choose another file; the view stays as it was.") -> None:
     problem = state.problem(key)
     if problem is not None:
-        st.error(f"{plain(problem[1])}\n\n{advice}")
+        st.error(f"{plain(in_visitors_words(problem[1]))}\n\n{advice}")
 
 
 def _render_prompts(case: Case) -> None:

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from dashboard.figures.theme import kind_title
+from surgery import Method
+
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!~:$|<>&^=\"'])")
 
 
@@ -28,3 +31,59 @@ def join_prompts(prompts: Sequence[str]) -> str:
 
 def _quoted(prompt: str) -> str:
     return '"' + prompt.replace('"', '""') + '"'
+
+
+_RULE = re.compile(r"Expected (?P<what>.+?) to (?P<rule>.+?), but got (?P<value>.+)", re.DOTALL)
+_PHRASES = (
+    (re.compile(r"Expected prompts to hold at least one text, but got none"), "There is no prompt."),
+    (re.compile(r"Expected every prompt to be non-empty text.*", re.DOTALL), "Between two commas there is no prompt."),
+    (
+        re.compile(
+            r"Expected every prompt to have at most (\d+) tokens, start and end included, but got (\d+) for (.+?):"
+        ),
+        r"The model reads at most \1 tokens of a prompt, start and end included, and these are \2: \3;",
+    ),
+    (
+        re.compile(r"Expected at most (\d+) prompts, but got (\d+)"),
+        r"At most \1 prompts can be looked at together, and these are \2.",
+    ),
+    (
+        re.compile(r"Expected the (image|mask) with SHA-256 (\w+), but it was not uploaded in this session"),
+        r"The \1 of this view was uploaded in another browser, or more than a day ago (SHA-256 \2).",
+    ),
+)
+
+
+def in_visitors_words(message: str) -> str:
+    """An error of ours, "Expected size to be ..., but got ...", as it is said to somebody who looks at a page. Pure.
+
+    >>> in_visitors_words("Expected size to be a multiple of 16, but got 100")
+    'The size has to be a multiple of 16; here it is 100'
+    """
+    for pattern, words in _PHRASES:
+        if pattern.match(message):
+            return pattern.sub(words, message, count=1)
+    found = _RULE.match(message)
+    if found is None:
+        return message
+    what = found["what"].removeprefix("the ")
+    are = "they are" if what.endswith("s") and not what.endswith("ss") else "it is"
+    have = "have" if are == "they are" else "has"
+    return f"The {what} {have} to {found['rule']}; here {are} {found['value']}"
+
+
+def why_not(method: Method, depth: int, kinds: Sequence[str] | None) -> str:
+    """Why a method cannot be run on a tower, in one sentence; "" where the reason is another one. Pure.
+
+    Args:
+        method: any method.
+        depth: number of blocks of the tower.
+        kinds: the kinds of attention that it knows; None for all.
+    """
+    if kinds is not None and method.attention not in kinds:
+        known = ", ".join(map(kind_title, kinds))
+        return f"It compares tokens by {kind_title(method.attention)}, and this model only knows {known}."
+    reach = max(method.blocks, method.reach)
+    if reach > depth:
+        return f"It needs the last {reach} blocks, and this model has {depth}."
+    return ""

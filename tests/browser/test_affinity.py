@@ -2,13 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, WebSocket, expect
 
+from dashboard.case import Case
+from dashboard.pages.affinity import results
 from tests.browser.driver import expect_no_exception, open_page, wait_until_idle
 from tests.browser.server import Server
 
 SIDE = 14
+CASE = Case(image="toy-1", prompts=("a red flower", "sand"))
 VIEW = {"image": "toy-1", "p": ["a red flower", "sand"], "region": "object:a red flower"}
 
 
@@ -62,26 +66,32 @@ def test_hovering_moves_every_map_without_the_server(affinity_page: Page, sent: 
     assert shown_patch(affinity_page) == "2,3"
     assert all(old != new for old, new in zip(before, pictures(affinity_page), strict=True))
     notes = affinity_page.locator('[data-testid="affinity-map"] + .note').all_inner_texts()
-    assert all(re.match(r"itself .* %\nown region .* %\nCLS token .* %", note) for note in notes), notes
+    shares = r"\s+([\d.]+ %)\s+([\d.]+ %)"
+    told = rf"weight\s+by chance\s+itself{shares}\s+own background{shares}\s+CLS token{shares}"
+    assert all(re.fullmatch(told, note.strip()) for note in notes), notes
+    shown = affinity_page.locator(".partners .who").all_inner_texts()
+    weights = results.affinity(CASE, ("qk",)).weights[0, 1 + 2 * SIDE + 3]  # CLS, then the patches
+    names = ["CLS", *(f"{row}, {column}" for row in range(SIDE) for column in range(SIDE))]
+    assert shown[:6] == [names[token] for token in np.argsort(-weights)[:6]] and len(shown) == 4 * 6
     assert float(affinity_page.locator(".affinity").get_attribute("data-frame-ms")) >= 0
     affinity_page.mouse.move(5, 5)
     assert pictures(affinity_page) == before and len(sent) == messages
 
 
 def test_a_click_changes_the_patch_of_the_other_panels(affinity_page: Page) -> None:
-    titles = affinity_page.locator(".js-plotly-plot .gtitle")
-    assert not any("Strongest partners" in title for title in titles.all_text_contents())
     for row, column in ((9, 4), (2, 11)):
         photo(affinity_page).click(position=at(affinity_page, row, column))
         wait_until_idle(affinity_page)
-        expect(titles.filter(has_text=f"Strongest partners of patch row {row}, column {column}")).to_have_count(1)
+        affinity_page.mouse.move(5, 5)
+        assert shown_patch(affinity_page) == f"{row},{column}"
         expect(affinity_page.get_by_role("button", name=f"patch row {row}, column {column}")).to_be_visible()
     photo(affinity_page).focus()
     for key in ("ArrowDown", "ArrowLeft", "Enter"):
         affinity_page.keyboard.press(key)
     wait_until_idle(affinity_page)
     expect(affinity_page).to_have_url(re.compile("patch=3%2C10"))
-    expect(titles.filter(has_text="patch row 3, column 10")).to_have_count(1)
+    affinity_page.locator(".partner").filter(has_not_text="3, 10 ").filter(has_not_text="CLS").first.click()
+    expect(affinity_page).not_to_have_url(re.compile("patch=3%2C10"))
     expect_no_exception(affinity_page)
 
 
@@ -93,5 +103,5 @@ def test_a_point_of_the_same_region_mass_chooses_its_block(affinity_page: Page) 
     affinity_page.mouse.click(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
     wait_until_idle(affinity_page)
     expect(affinity_page.get_by_role("button", name="block 2")).to_be_visible()
-    expect(affinity_page.get_by_role("slider", name="Block")).to_have_value("2")
+    expect(affinity_page.get_by_role("combobox", name="Block")).to_be_visible()
     assert pictures(affinity_page) != before

@@ -59,7 +59,7 @@ def expect_nothing_cut(page: Page) -> None:
 
 def test_maps_in_several_lines_have_their_titles(narrow_page: Page, server: Server) -> None:
     titles = """views => views[0].shadowRoot.querySelector('.view').matches('.wrapped')
-        && [...views[0].shadowRoot.querySelectorAll('.title')].map((title) => title.clientHeight > 0)"""
+        && [...views[0].shadowRoot.querySelectorAll('.cell .title')].map((title) => title.clientHeight > 0)"""
     open_page(narrow_page, server.url, **VIEW)
     expect_nothing_cut(narrow_page)
     view = narrow_page.get_by_test_id("stBidiComponentIsolated").filter(has=maps(narrow_page))

@@ -17,12 +17,10 @@ from dashboard.case import Case
 from dashboard.figures.affinity import (
     kind_title,
     mass_over_blocks,
-    partner_group,
     partner_shares,
+    partners_by_chance,
     plot_best_partners,
     plot_mass,
-    plot_partners,
-    strongest_partners,
 )
 from dashboard.pages.affinity import body as panel
 from dashboard.pages.affinity import results
@@ -107,44 +105,17 @@ def test_sides_of_the_region() -> None:
     assert region_sides(None, (1, 3)).tolist() == [0, 0, 0]
 
 
-def test_strongest_partners_are_named_in_order() -> None:
-    weights = np.zeros((1, 5, 5), np.float32)
-    weights[0, 2] = [0.1, 0.2, 0.3, 0.4, 0.0]  # patch (0, 1) of a 2 x 2 grid: CLS, (0, 0), itself, (1, 0), (1, 1)
-    affinity = Affinity(weights, ("qk",), 0, None, (2, 2), 1, "m")
+def test_partners_by_chance_are_shares_of_all_tokens() -> None:
     region = Region(np.array([[True, True], [False, False]]), np.array([[False, False], [True, False]]))
-    found = strongest_partners(affinity, 0, (0, 1), region, count=4)
-    assert [(p.patch, p.who) for p in found] == [
-        ((1, 0), "other region"),
-        ((0, 1), "itself"),
-        ((0, 0), "own region"),
-        (None, "cls"),
-    ]
-    assert [p.weight for p in found] == pytest.approx([0.4, 0.3, 0.2, 0.1])
-
-
-def test_a_register_is_no_cls() -> None:
-    weights = np.array([[[0.0, 0.7, 0.2, 0.1]] * 4], np.float32)  # CLS, a register, two patches
-    found = strongest_partners(Affinity(weights, ("qk",), 0, None, (1, 2), 2, "m", registers=1), 0, (0, 0), None, 4)
-    assert [p.who for p in found] == ["registers", "itself", "neither", "cls"]
-
-
-@pytest.mark.parametrize(("partner", "who"), [((0, 0), "itself"), ((0, 1), "own region"), ((0, 2), "other region")])
-def test_who_a_partner_is(partner: tuple[int, int], who: str) -> None:
-    assert partner_group((0, 0), partner, left_half()) == who
-    assert who in PARTNERS
-
-
-def test_without_a_region_a_partner_is_neither() -> None:
-    assert partner_group((0, 0), (0, 1), None) == "neither"
-
-
-def test_the_partner_figure_has_a_trace_a_kind_and_names_the_patch() -> None:
-    affinity = made(3)
-    figure = plot_partners(affinity, (1, 2), left_half(), count=5)
-    assert [len(trace.x) for trace in figure.data[:3]] == [5, 5, 5]
-    assert "patch row 1, column 2" in figure.layout.title.text
-    share = 100 * affinity.weights[1, 7, 0]
-    assert f"v-v, CLS {share:.2g} %" in [note.text for note in figure.layout.annotations]
+    found = dict(zip(PARTNERS, partners_by_chance(region, has_cls=True, registers=1).T, strict=True))
+    assert {name: np.rint(6 * shares).tolist() for name, shares in found.items()} == {
+        "itself": [1, 1],
+        "own region": [1, 0],
+        "other region": [1, 2],
+        "neither": [1, 1],
+        "cls": [1, 1],
+        "registers": [1, 1],
+    }
 
 
 def same_region(kinds: int = 2, depth: int = 3, heads: int = 2) -> SameRegionMass:
@@ -213,13 +184,6 @@ def test_a_click_on_a_block_chooses_it(changes: list[dict]) -> None:
     assert changes == [{"layer": 2}]
 
 
-def test_a_click_on_a_partner_follows_it(changes: list[dict]) -> None:
-    affinity = made()
-    expected = strongest_partners(affinity, 1, (1, 1), None)[2].patch
-    panel.take_partner(click(1, 2), affinity, (1, 1), None)
-    assert changes == ([{"patch": expected}] if expected else [])
-
-
 def view_data(app) -> dict:
     return component_data(app, "clip_theatre_affinity")[0]
 
@@ -233,13 +197,14 @@ def test_the_page_sends_the_attention_of_the_chosen_block_and_head(open_app) -> 
     found = decoded(encode_affinity(results.affinity(CASE, KINDS)), 4, 196)
     assert sent["codes"] == encode_affinity(results.affinity(CASE, KINDS)).codes
     np.testing.assert_allclose(found, results.affinity(CASE, KINDS).weights[:, 1:, 1:], atol=1e-4)
-    assert len(app.get("plotly_chart")) == 3
+    assert (sent["tokens"], [group["name"] for group in sent["groups"]][1:3]) == (197, ["own region", "other region"])
+    assert len(app.get("plotly_chart")) == 2
 
 
-def test_without_patch_and_region_the_page_says_what_to_click(open_app) -> None:
+def test_without_a_region_the_page_says_what_one_is_for(open_app) -> None:
     app = open_app(Case(image="toy-1", prompts=("sand",)), page="affinity")
     infos = " ".join(info.value for info in app.info)
-    assert "Click a patch" in infos and "Choose a region" in infos
+    assert "Choose a region" in infos
     assert view_data(app)["example"] == [7, 7]
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis import Region, diagnose
+from analysis.numerals import signed
 from data.samples import load_sample
 from surgery import load_model
 from tests.dashboard.command import error_of, run, visible
@@ -64,9 +65,7 @@ def test_the_table_says_what_components_are_and_which_were_not_removed(tmp_path)
     assert "aN is the attention and mN the MLP of block N, counted from 0; aN.hK is head K" in output
     assert "not removed: only whole attentions and MLPs are removed" in output
     rows = {row["component"]: row for row in written(tmp_path)["components"]}
-    shown = [
-        f"{rows[c['component']]['change']:+.4f}" for c in written(tmp_path)["culprits"] if c["component"][0] == "m"
-    ]
+    shown = [signed(rows[c["component"]]["change"]) for c in written(tmp_path)["culprits"] if c["component"][0] == "m"]
     assert shown and all(change in output for change in shown)
     quick = " ".join(run(*RING, "--method", "clip", "--no-ablate", "--out", tmp_path).stdout.split())
     assert "head K" in quick and "removed" not in quick

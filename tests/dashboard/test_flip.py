@@ -13,6 +13,7 @@ from analysis import Region
 from analysis.decomposition import Component, parse_component
 from analysis.flip_tables import component_table
 from analysis.flips import examine
+from analysis.numerals import auc, signed
 from dashboard import events, services, state
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures
@@ -107,7 +108,7 @@ def test_methods_are_bars_of_flip_auc(report) -> None:
     np.testing.assert_allclose(bars.x, list(report.flip_auc.values()))
     assert bars.y[0] == "CLIP" and bars.marker.opacity[0] == 1
     texts = [note.text for note in figure.layout.annotations]
-    assert f"{report.contrast['gem']:+.3f}".replace("-", "−") in texts
+    assert signed(report.contrast["gem"]) in texts
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_small_map_a_method_and_the_chosen_one_is_marked() -> None:
     cells = method_cells(case, SHOWN, readings)
     assert [cell.title for cell in cells][:3] == ["CLIP", "MaskCLIP", "CLIP Surgery"] and len(cells) == 8
     assert [cell.title for cell in cells if cell.chosen] == ["GEM"]
-    assert cells[0].note == f"AUC {readings['clip'].flip_auc:.2f}"
+    assert cells[0].note == f"AUC {auc(readings['clip'].flip_auc)}"
 
 
 def test_a_click_on_a_small_map_puts_it_beside_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from analysis.numerals import number
 from dashboard import services
 from dashboard.case import Case, pin_of
 from dashboard.pages.maps.body import take_event
+from dashboard.pages.maps.controls import size_label
 from dashboard.pages.maps.exports import maps_exports
+from dashboard.pages.maps.results import Reading, verdict
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.panels.notes import region_note
 from dashboard.settings import View
@@ -51,13 +54,15 @@ def test_maps_are_those_of_the_library_on_one_symmetric_scale(open_app) -> None:
 
 
 def test_probabilities_are_the_softmax_of_the_scaled_cosines(open_app) -> None:
-    aside = map_view(open_app(CASE))["aside"]
+    sent = map_view(open_app(CASE))
     model = load_model("toy")
     trace = model.trace(model.preprocess([SCENE.image.to_pil()]))
     cosines = similarity(dense_features(trace, METHODS["clip"]), model.encode_text(CASE.prompts)).cls
     expected = class_probabilities(cosines, model.logit_scale)[0].numpy()
-    np.testing.assert_allclose([bar["value"] for bar in aside["bars"]], expected, atol=1e-5)
-    assert "softmax" in aside["title"]
+    np.testing.assert_allclose([row["share"]["value"] for row in sent["rows"]], expected, atol=1e-5)
+    assert "softmax" in sent["corner"]
+    ranked = map_view(open_app(CASE, MapsSettings(ranked=True)))
+    assert [row["title"] for row in ranked["rows"]] == [f"“{CASE.prompts[i]}”" for i in np.argsort(-expected)]
 
 
 def test_a_slider_changes_the_free_method_alone(open_app) -> None:
@@ -79,20 +84,69 @@ def test_the_address_opens_the_same_view(open_app) -> None:
         feature_surgery=True,
         patch=(3, 4),
     )
-    own = MapsSettings(difference=True, threshold=0.05, points=True)
+    own = MapsSettings(difference=True, threshold=0.05, points=True, opacity=0.4)
     app = open_app(case, own)
     assert not app.exception and not app.error
     assert app.session_state["view"] == View(case, (own,))
     sent = map_view(app)
     assert (sent["patch"], sent["threshold"], sent["unit"]) == ([3, 4], 0.05, "cosine similarity after feature surgery")
     assert [cell["title"] for cell in sent["rows"][0]["cells"]] == ["GEM", "custom", "CLIP Surgery − CLIP"]
+    assert sent["opacity"] == 0.4
     assert sent["rows"][0]["cells"][0]["points"]
+
+
+def test_a_difference_has_a_scale_of_its_own_and_is_one_of_normalised_maps_where_they_are_shown(open_app) -> None:
+    for scale in ("signed", "minmax"):
+        sent = map_view(open_app(CASE, MapsSettings(difference=True, method_b="gem", scale=scale)))
+        clip_surgery, gem, difference = (
+            next(cell for cell in sent["rows"][0]["cells"] if cell["title"] == title)
+            for title in ("CLIP Surgery", "GEM", "CLIP Surgery − GEM")
+        )
+        first, second, values = (
+            np.frombuffer(base64.b64decode(cell["values"]), "<f4") for cell in (clip_surgery, gem, difference)
+        )
+        if scale == "minmax":
+            first, second = ((map_ - map_.min()) / (map_.max() - map_.min()) for map_ in (first, second))
+        np.testing.assert_allclose(values, first - second, atol=1e-6)
+        assert np.abs(values).max() <= difference["limit"] <= 1.1 * np.abs(values).max()
+        assert f"own scale ±{number(difference['limit'])}" in difference["note"]
+        assert clip_surgery["limit"] is None
+
+
+def test_the_headline_names_what_is_flipped_and_what_is_best(open_app) -> None:
+    app = open_app(
+        Case(prompts=("a red flower", "sand"), region="object:a red flower", methods=("clip", "gem", "custom"))
+    )
+    assert any("a red flower” is flipped under CLIP" in text.value.replace("\\", "") for text in app.markdown)
+    found = {"clip": Reading(0.1, True), "sclip": Reading(0.2, True), "gem": Reading(0.45, False)}
+    assert verdict("x", found) == "“x” is flipped under CLIP (AUC 0.10) and 1 more"
+    best = {"custom": Reading(0.944, True), "clip_surgery": Reading(0.941, True), "naclip": Reading(0.7, True)}
+    assert verdict("x", found | best).endswith(", best under custom and CLIP Surgery (0.94)")
+    assert verdict("x", {"gem": found["gem"]}) == "“x”: cannot tell under GEM (AUC 0.45)"
+
+
+def test_a_stretched_or_squeezed_image_says_so(open_app) -> None:
+    app = open_app(CASE)
+    assert not any("stretched" in warning.value for warning in app.warning)
+    stream = io.BytesIO()
+    Image.linear_gradient("L").resize((20, 400)).convert("RGB").save(stream, "PNG")
+    app.file_uploader[0].set_value(("tall.png", stream.getvalue(), "image/png")).run()
+    told = next(warning.value for warning in app.warning if "stretched" in warning.value)
+    assert "20 × 400 pixels" in told and "stretched to 112 × 112" in told and "drawn squeezed" in told
+    assert map_view(app)["photo"]["ratio"] == 0.4
+
+
+def test_a_size_says_what_it_costs() -> None:
+    model = load_model("toy")
+    assert size_label(model, 112) == "112 px: 196 patches (native)"
+    work = [tokens * 12 * 128**2 + 2 * tokens**2 * 128 for tokens in (785, 197)]
+    assert size_label(model, 224).startswith(f"224 px: 784 patches, {number(work[0] / work[1])} × the work, 0.0")
 
 
 def test_no_prompt_says_what_to_do(open_app) -> None:
     app = open_app(CASE)
     app.text_area[0].set_value("").run()
-    assert "Expected prompts to hold at least one text" in error_texts(app)
+    assert "There is no prompt." in error_texts(app)
     assert "Type at least one prompt" in error_texts(app)
     app.text_area[0].set_value("grass").run()
     assert not app.error and app.session_state["view"].case.prompts == ("grass",)
@@ -101,7 +155,7 @@ def test_no_prompt_says_what_to_do(open_app) -> None:
 def test_an_empty_prompt_keeps_the_view_and_what_was_typed(open_app) -> None:
     app = open_app(CASE)
     app.text_area[0].set_value("a cat,, grass").run()
-    assert "Expected every prompt to be non-empty text" in error_texts(app)
+    assert "Between two commas there is no prompt." in error_texts(app)
     assert app.text_area[0].value == "a cat,, grass"
     assert app.session_state["view"].case.prompts == CASE.prompts
 
@@ -114,11 +168,11 @@ def test_a_long_prompt_says_that_it_was_cut(open_app) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({"image": ["toy-99"], "p": ["x"]}, "Expected name to be one of toy-0"),
-        ({"model": ["ViT-Z-9"], "weights": ["random"], "p": ["x"]}, "Expected model to be toy, a local checkpoint or"),
-        ({"model": ["local-dir:/etc"], "p": ["x"]}, "Expected model to be toy, a local checkpoint or"),
-        ({"region": ["object:a dog"], "p": ["x"]}, "Expected region to be one of"),
-        ({"region": ["mask:abc"], "p": ["x"]}, "Expected the mask with SHA-256 abc"),
+        ({"image": ["toy-99"], "p": ["x"]}, "The name has to be one of toy-0"),
+        ({"model": ["ViT-Z-9"], "weights": ["random"], "p": ["x"]}, "The model has to be toy, a local checkpoint or"),
+        ({"model": ["local-dir:/etc"], "p": ["x"]}, "The model has to be toy, a local checkpoint or"),
+        ({"region": ["object:a dog"], "p": ["x"]}, "The region has to be one of"),
+        ({"region": ["mask:abc"], "p": ["x"]}, "The mask of this view was uploaded in another browser"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -165,7 +219,7 @@ def test_an_uploaded_mask_becomes_the_region(open_app) -> None:
     app.file_uploader[1].set_value(("mask.png", white_square(92), "image/png")).run()
     assert app.session_state["view"].case.region.startswith("mask:") and not app.error and not app.exception
     app.file_uploader[1].set_value(("small.png", white_square(30), "image/png")).run()
-    assert "Expected mask to be as large as the image, 224 x 224 pixels, but got 100 x 100" in error_texts(app)
+    assert "The mask has to be as large as the image, 224 × 224 pixels; here it is 100 × 100" in error_texts(app)
 
 
 def white_square(margin_px: int) -> bytes:
@@ -194,7 +248,8 @@ def test_weights_that_are_not_here_are_offered_not_fetched(open_app) -> None:
 def test_a_method_that_does_not_fit_says_so_in_its_own_place(open_app) -> None:
     app = open_app(Case(model="RN50", weights="random", image="toy-2", prompts=("x", "y"), methods=("clip", "gem")))
     cells = map_view(app)["rows"][0]["cells"]
-    assert cells[0]["error"] == "" and "Expected attention to be one of qk, vv, identity" in cells[1]["error"]
+    reason = "It compares tokens by GEM, and this model only knows q-k, v-v, identity."
+    assert (cells[0]["error"], cells[1]["error"]) == ("", reason)
     assert any("random weights" in warning.value for warning in app.warning)
 
 
@@ -209,13 +264,15 @@ def test_events_change_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     changes: list[dict] = []
     monkeypatch.setattr("dashboard.pages.maps.body.state.case", lambda: CASE)
     monkeypatch.setattr("dashboard.pages.maps.body.state.update", lambda **change: changes.append(change))
+    monkeypatch.setattr("dashboard.pages.maps.body.state.settings", lambda kind: kind())
     monkeypatch.setattr("dashboard.pages.maps.body.state.adjust", lambda _kind, **change: changes.append(change))
     monkeypatch.setattr("dashboard.panels.drawer.state.replace_case", lambda case: changes.append({"pins": case.pins}))
     take_event({"type": "patch", "row": 1, "column": 2}, grid=(14, 14))
     take_event({"type": "threshold", "value": 0.25}, grid=(14, 14))
+    take_event({"type": "opacity", "value": 0.5}, grid=(14, 14))
     take_event({"type": "action", "row": 0, "column": 7}, grid=(14, 14))
     take_event({"type": "patch", "row": 99, "column": 2}, grid=(14, 14))
-    assert changes == [{"patch": (1, 2)}, {"threshold": 0.25}, {"pins": (pin_of(CASE, 0, "custom"),)}]
+    assert changes == [{"patch": (1, 2)}, {"threshold": 0.25}, {"opacity": 0.5}, {"pins": (pin_of(CASE, 0, "custom"),)}]
 
 
 def test_a_note_without_region_is_the_mean() -> None:

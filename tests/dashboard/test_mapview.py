@@ -40,6 +40,14 @@ def test_bars_are_beside_the_photograph_only_where_wanted() -> None:
     assert sent["aside"] == {"title": "p", "bars": [{"label": "grass", "value": 0.5, "text": "50 %"}]}
 
 
+def test_a_row_of_a_table_has_its_bar_and_a_cell_its_scale() -> None:
+    row = Row("grass", (Cell("A − B", VALUES, limit=4.0),), share=Bar("grass", 0.5, "50 %"))
+    sent = payload(MapView(PHOTO, (row,), 2.5, table=True, opacity=0.7))
+    assert sent["rows"][0]["share"] == {"value": 0.5, "text": "50 %"}
+    assert sent["rows"][0]["cells"][0]["limit"] == 4.0 and sent["limit"] == 2.5
+    assert (sent["table"], sent["opacity"], sent["photo"]["ratio"]) == (True, 0.7, 1.5)
+
+
 def test_all_maps_share_one_grid() -> None:
     with pytest.raises(
         ValueError, match=r"Expected all maps of a view to have one grid, but got \[\(2, 3\), \(3, 2\)\]"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from analysis.label_set import label_set_effect
+from analysis.numerals import number
 from dashboard import services
 from dashboard.case import Case
 from dashboard.figures.redundancy import (
@@ -20,7 +21,6 @@ from dashboard.figures.redundancy import (
     plot_channels,
     plot_correlation,
     plot_effect,
-    plot_weights,
 )
 from dashboard.pages.redundancy import body as panel
 from dashboard.pages.redundancy import results
@@ -46,24 +46,25 @@ def cell_values(cell: dict) -> np.ndarray:
 def test_the_page_shows_what_is_common_and_every_map_before_and_after(open_app) -> None:
     app = open_app(CASE, page="redundancy")
     assert not app.exception and not app.error and not app.info
-    common, share, stages = views(app)
+    stages, common, share = views(app)
     found = results.redundancy(CASE)
     np.testing.assert_array_equal(cell_values(common["rows"][0]["cells"][0]), found.map[0])
     np.testing.assert_array_equal(cell_values(share["rows"][0]["cells"][0]), 100 * found.share[0])
     assert (common["scale"], share["scale"]) == ("signed", "positive")
-    assert [len(row["cells"]) for row in stages["rows"]] == [len(CASE.prompts)] * 2
-    difference = [cell_values(stages["rows"][stage]["cells"][0]) for stage in (0, 1)]
+    assert [len(row["cells"]) for row in stages["rows"]] == [2] * len(CASE.prompts)
+    weights = [row["share"]["text"] for row in stages["rows"]]
+    assert weights == [f"weight {number(weight)}" for weight in found.weights[0]]
+    difference = [cell_values(cell) for cell in stages["rows"][0]["cells"]]
     expected = difference[0] * found.weights[0, 0] - found.map[0]
     np.testing.assert_allclose(difference[1], expected, atol=1e-5)
 
 
-def test_a_struck_label_gives_a_third_row_without_it(open_app) -> None:
+def test_a_struck_label_gives_a_third_column_without_it(open_app) -> None:
     struck = CASE.prompts[1]
     app = open_app(CASE, page="redundancy")
-    pills = next(pills for pills in app.get("button_group") if "Strike" in pills.label)
-    pills.set_value(struck).run()
+    next(box for box in app.selectbox if "Strike" in box.label).set_value(struck).run()
     assert app.session_state["view"].of(RedundancySettings).struck == struck
-    cells = views(app)[2]["rows"][2]["cells"]
+    cells = [row["cells"][2] for row in views(app)[0]["rows"]]
     assert [cell["error"] for cell in cells] == ["", "struck out", "", ""]
     model = load_model("toy")
     rest = [prompt for prompt in CASE.prompts if prompt != struck]
@@ -77,7 +78,7 @@ def test_labels_are_edited_in_place(open_app) -> None:
     box = app.multiselect[0]
     box.set_value([*CASE.prompts[:2], "a blue ring"]).run()
     assert app.session_state["view"].case.prompts == (*CASE.prompts[:2], "a blue ring")
-    assert not app.exception and len(views(app)[2]["rows"][0]["cells"]) == 3
+    assert not app.exception and len(views(app)[0]["rows"]) == 3
     assert app.text_area[0].value == ", ".join((*CASE.prompts[:2], "a blue ring"))
 
 
@@ -89,21 +90,21 @@ def test_labels_are_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_label_is_compared_with_the_empty_text_and_the_page_says_so(open_app) -> None:
     app = open_app(Case(image="toy-1", prompts=("sand",)), RedundancySettings("sand"), page="redundancy")
     assert not app.exception and not app.error
-    assert "empty text" in " ".join(info.value for info in app.info)
-    assert len(views(app)[2]["rows"]) == 2
+    assert "empty text" in " ".join(warning.value for warning in app.warning)
+    assert len(views(app)[0]["rows"][0]["cells"]) == 2
 
 
 def test_two_labels_say_that_a_third_is_needed_and_one_can_be_struck(open_app) -> None:
     app = open_app(Case(image="toy-1", prompts=("sand", "grass")), RedundancySettings("grass"), page="redundancy")
     assert not app.exception and not app.error
     assert "until there are 3" in " ".join(info.value for info in app.info)
-    assert any("empty text" in caption.value for caption in app.caption)
-    assert len(views(app)[2]["rows"]) == 3
+    assert any("empty text" in warning.value for warning in app.warning)
+    assert [len(row["cells"]) for row in views(app)[0]["rows"]] == [3, 3]
 
 
 def test_no_label_says_what_to_do_and_labels_can_be_added(open_app) -> None:
     app = open_app(Case(image="toy-1", patch=(1, 1)), page="redundancy")
-    assert "Expected prompts to hold at least one text" in error_texts(app)
+    assert "There is no prompt." in error_texts(app)
     app.multiselect[0].set_value(["sand", "grass"]).run()
     assert not app.error and app.session_state["view"].case.prompts == ("sand", "grass")
 
@@ -111,7 +112,7 @@ def test_no_label_says_what_to_do_and_labels_can_be_added(open_app) -> None:
 def test_the_chosen_patch_has_its_share_in_words(open_app) -> None:
     app = open_app(Case(image="toy-1", prompts=SCENE.prompts, patch=(7, 5)), page="redundancy")
     share = 100 * results.redundancy(CASE).share[0, 7, 5]
-    assert any(f"Patch row 7, column 5: {share:.0f} %" in caption.value for caption in app.caption)
+    assert f"patch row 7, column 5: {number(share)} %" in views(app)[2]["rows"][0]["cells"][0]["note"]
 
 
 @pytest.fixture
@@ -150,9 +151,9 @@ def test_numbers_are_white_in_strong_cells_only_and_fit_a_theme_in_the_others() 
     found = replace(found, correlation_before=matrix[None], labels=("a", "b", "c"))
     written = [trace for trace in plot_correlation(found).data if trace.type == "scatter"]
     strong, weak = (trace for trace in written if trace.xaxis == "x")
-    assert list(zip(strong.x, strong.y, strong.text, strict=True))[:2] == [(0, 0, "1.00"), (1, 0, "−0.78")]
+    assert list(zip(strong.x, strong.y, strong.text, strict=True))[:2] == [(0, 0, "1.00"), (1, 0, "−0.780")]
     assert strong.textfont.color == "#ffffff"
-    assert list(zip(weak.x, weak.y, weak.text, strict=True)) == [(2, 0, "0.20"), (0, 2, "0.20")]
+    assert list(zip(weak.x, weak.y, weak.text, strict=True)) == [(2, 0, "0.200"), (0, 2, "0.200")]
     assert weak.textfont.color is None
 
 
@@ -189,7 +190,7 @@ def test_the_table_of_the_effect() -> None:
 
 def test_labels_bring_no_markup() -> None:
     found = results.redundancy(MARKUP)
-    for figure in (plot_weights(found), plot_correlation(found), plot_effect(results.effect(MARKUP))):
+    for figure in (plot_correlation(found), plot_effect(results.effect(MARKUP))):
         content = figure.to_json().replace("\\u003c", "<")
         assert "<b>bold" not in content and '"%{z}"' not in content
     assert label_ticks(["x" * 40]) == ["x" * 17 + "…"]
@@ -198,7 +199,7 @@ def test_labels_bring_no_markup() -> None:
 def test_a_method_without_meaning_says_so(open_app) -> None:
     case = Case(model="RN50", weights="random", image="toy-1", prompts=("sand", "grass"), method_a="gem")
     app = open_app(case, page="redundancy")
-    assert "Expected attention to be one of qk, vv, identity" in error_texts(app) and not app.exception
+    assert "The attention has to be one of qk, vv, identity" in error_texts(app) and not app.exception
 
 
 @pytest.mark.parametrize("prompts", [SCENE.prompts, ("sand",)], ids=["set", "single"])

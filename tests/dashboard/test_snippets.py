@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import contrast, flip_auc
 from analysis.decomposition import Component
+from analysis.numerals import auc, signed
 from dashboard import services, snippets, state
 from dashboard.case import UPLOAD, Case, is_judged, pin_of
 from dashboard.pages.affinity import results as affinity_results
@@ -148,7 +149,7 @@ def test_the_lines_give_the_maps_and_the_figures_under_them(name: str) -> None:
             assert found["aucs"][method] == pytest.approx([flip_auc(values, region) for values in maps], abs=1e-3)
     if judged:
         first = found["contrasts"][case.methods[0]][0]
-        assert printed.startswith(f"{case.methods[0]} contrast {first:+.2g}, AUC ")
+        assert printed.startswith(f"{case.methods[0]} contrast {signed(first)}, AUC ")
     assert printed.count("contrast") == (len(case.methods) if judged else 0)
     assert printed.count("mean") == (len(case.methods) if len(judged) < len(case.prompts) else 0)
 
@@ -221,7 +222,7 @@ def test_the_flip_page_hands_out_custom_and_removals(open_app) -> None:
     report = flip_results.flip_report(case)
     custom = flip_results.read_map(case, "custom")
     assert set(found["report"].readings) == {*CLASSIC, "custom"}
-    assert f"custom: AUC {custom.flip_auc:.2f}, contrast {custom.contrast:+.2g}" in printed
+    assert f"custom: AUC {auc(custom.flip_auc)}, contrast {signed(custom.contrast)}" in printed
     removed = {i.component: i.change for i in report.interventions if i.component.kind != "head"}
     assert {i.component: i.change for i in found["report"].interventions} == pytest.approx(removed, abs=1e-5)
     np.testing.assert_allclose(found["without"], flip_results.map_without(case, Component("head", 2, 1)), atol=1e-5)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.panels.texts import join_prompts, plain, shorten
+from dashboard.panels.texts import in_visitors_words, join_prompts, plain, shorten, why_not
+from surgery import METHODS, Method
 from surgery.prompts import split_prompts
 
 
@@ -31,3 +32,29 @@ def test_prompts_are_read_back(prompts: list[str]) -> None:
 def test_long_texts_are_shortened() -> None:
     assert shorten("a long text", 8) == "a long…"
     assert shorten("short", 8) == "short"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Expected at most 40 prompts, but got 41",
+            "At most 40 prompts can be looked at together, and these are 41.",
+        ),
+        (
+            "Expected blocks to be from 1 to 2 (the depth of this tower), but got 6",
+            "The blocks have to be from 1 to 2 (the depth of this tower); here they are 6",
+        ),
+        ("Expected the mask with SHA-256 ab12, but it was not uploaded in this session", "The mask of this view was"),
+        ("No such file", "No such file"),
+    ],
+)
+def test_errors_are_told_in_visitors_words(said: str, told: str) -> None:
+    assert in_visitors_words(said).startswith(told)
+    assert "Expected" not in in_visitors_words(said)
+
+
+def test_a_method_that_a_model_cannot_run_says_why() -> None:
+    assert why_not(METHODS["gem"], 2, None) == "It needs the last 6 blocks, and this model has 2."
+    assert why_not(Method("kk", 1), 2, ("qk", "vv")) == "It compares tokens by k-k, and this model only knows q-k, v-v."
+    assert why_not(METHODS["clip"], 2, None) == ""

@@ -11,7 +11,7 @@ from analysis.regions import Region
 from dashboard import events, services, state
 from dashboard.case import Case
 from dashboard.figures import affinity as figures
-from dashboard.pages.affinity import results
+from dashboard.pages.affinity import PAGE, results
 from dashboard.pages.affinity.exports import affinity_exports
 from dashboard.pages.affinity.settings import RAMPS, AffinitySettings
 from dashboard.pages.affinity.view import AffinityView, render_affinity_view
@@ -21,7 +21,6 @@ from dashboard.panels.notes import take_patch
 from dashboard.panels.page import Exports
 from dashboard.regions import outline_path
 
-PARTNERS_SHOWN = 6
 MEAN = -1
 """The option of the head picker that stands for the mean."""
 
@@ -37,10 +36,19 @@ linear, by the square root or over three decades; larger weights look like the t
 **Same-region mass**: of the weight that a region's patches put on patches, the share that stays in their own region
 (foreground or background), averaged over them. Uniform attention gives the region's share of the image.
 
-**Strongest partner**: the token with the largest weight. CLIP Surgery (arXiv 2304.05653) finds that under q-k it is not
-the patch itself, and often lies in another region.
+**By chance** is what attention that is the same for all tokens would give: to one token, and to the patch's own region.
+
+**Strongest partners**: the tokens with the largest weights; click one to follow it. CLIP Surgery (arXiv 2304.05653)
+finds that under q-k the first is not the patch itself, and often lies in another region.
 
 Keyboard: Tab reaches the image, arrow keys move the patch, Enter chooses it, Escape goes back.
+"""
+
+READ = """
+**Same-region mass**: above the dotted line attention prefers the own region. Click a point to choose its block.
+
+**The strongest partner**: share of the patches whose largest weight lies there: is it they themselves, or another
+region? The row *by chance* is what drawing any token at random would give.
 """
 
 NO_REGION = (
@@ -50,7 +58,7 @@ NO_REGION = (
 
 
 def render_affinity(case: Case, own: AffinitySettings) -> Exports:
-    """Controls, the linked maps, the partners of the chosen patch, and what the region's patches do."""
+    """Controls, the linked maps with the patch's partners, and what the region's patches do."""
     kinds = results.shown_kinds(case, own)
     _render_controls(case, own, kinds)
     if not kinds:
@@ -60,7 +68,6 @@ def render_affinity(case: Case, own: AffinitySettings) -> Exports:
     affinity = results.affinity(case, kinds)
     example = results.example_patch(affinity.grid, region)
     _render_view(case, own, affinity, region, example)
-    _render_partners(case, affinity, region)
     if region is None:
         st.info(NO_REGION, icon=":material/ink_selection:")
     else:
@@ -70,33 +77,39 @@ def render_affinity(case: Case, own: AffinitySettings) -> Exports:
 
 def _render_controls(case: Case, own: AffinitySettings, kinds: tuple[str, ...]) -> None:
     blocks = services.model(case).tower.blocks
-    line = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="headline")
     options = results.kind_options(case)
     line.pills(
         "Kinds of attention",
         options,
         selection_mode="multi",
         width="content",
+        label_visibility="collapsed",
         format_func=figures.kind_title,
         **state.setting(own, "kinds", [*kinds], lambda new: tuple(kind for kind in options if kind in new)),
     )
     shown = results.shown_layer(case)
     if len(blocks) > 1:
-        line.slider(
+        line.selectbox(
             "Block",
-            0,
-            len(blocks) - 1,
-            width=220,
+            range(len(blocks)),
+            width=110,
+            label_visibility="collapsed",
+            format_func=lambda block: f"block {block}",
             help="Blocks count from 0. The last one writes the features.",
             **state.widget("affinity block", shown, lambda case, value: replace(case, layer=value)),
         )
     line.selectbox(
         "Head",
         [MEAN, *range(blocks[shown].heads)],
-        width=190,
+        width=150,
+        label_visibility="collapsed",
         format_func=lambda value: "mean of heads" if value == MEAN else f"head {value}",
         **state.widget("affinity head", MEAN if case.head is None else case.head, _set_head),
     )
+    with line.popover("more", type="tertiary"):
+        st.markdown(PAGE.look_for)
+        st.markdown(READ)
 
 
 def _set_head(case: Case, value: int) -> Case:
@@ -127,28 +140,6 @@ def take_event(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
         state.adjust(AffinitySettings, ramp=event["value"])
 
 
-def _render_partners(case: Case, affinity: Affinity, region: Region | None) -> None:
-    if case.patch is None:
-        st.info(
-            "**Click a patch** in the image above to list its strongest partners here and to choose it on every page.",
-            icon=":material/ads_click:",
-        )
-        return
-    figure = figures.plot_partners(affinity, case.patch, region, PARTNERS_SHOWN)
-    patch = case.patch
-    render_figure(figure, key="affinity partners", on_event=lambda event: take_partner(event, affinity, patch, region))
-    st.caption("A patch whose strongest partner is not itself lends its place to another. Click a bar to follow it.")
-
-
-def take_partner(event: Mapping[str, Any], affinity: Affinity, patch: tuple[int, int], region: Region | None) -> None:
-    """A click on a partner chooses that patch; the CLS token is none."""
-    for kind in range(len(affinity.kinds)):
-        index = events.picked_index(event, kind)
-        partners = figures.strongest_partners(affinity, kind, patch, region, PARTNERS_SHOWN)
-        if index is not None and index < len(partners) and partners[index].patch is not None:
-            state.update(patch=partners[index].patch)
-
-
 def _render_region(case: Case, kinds: tuple[str, ...]) -> None:
     layer = results.shown_layer(case)
     mass, best = results.region_figures(services.trace_key(case), kinds, case.region, layer, case.head, case)
@@ -160,10 +151,8 @@ def _render_region(case: Case, kinds: tuple[str, ...]) -> None:
             key="affinity mass",
             on_event=lambda event: take_block(event, len(kinds), depth),
         )
-        st.caption("Above the dotted line attention prefers the own region. Click a point to choose its block.")
     with right:
         render_figure(best, key="affinity best")
-        st.caption("Share of the patches whose largest weight lies there: is it they themselves, or another region?")
 
 
 def take_block(event: Mapping[str, Any], kinds: int, depth: int) -> None:

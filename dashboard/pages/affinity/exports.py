@@ -16,7 +16,7 @@ from dashboard.overview import overview_png
 from dashboard.pages.affinity import results
 from dashboard.pages.affinity.settings import AffinitySettings
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import join, python_case
+from dashboard.snippets import ARRAYS, IMPORT_ARRAYS, join, python_case
 from data.store import to_csv
 
 
@@ -111,13 +111,14 @@ def affinity_json(
 
 def python_affinity(case: Case, affinity: Affinity, patch: Patch) -> str:
     """`maps` (kinds, gh, gw) and `cls` (kinds,) of the patch; with a region `mass` of every block, and `partners`."""
-    imports = ["from analysis import compute_affinity"]
+    imports = ["from analysis import compute_affinity", *IMPORT_ARRAYS]
     body = [
+        ARRAYS,
         f"kinds = {list(affinity.kinds)!r}",
         f"affinity = compute_affinity(trace, kinds, block={affinity.block}, head={affinity.head})",
         f"maps, cls = affinity.maps({patch}), affinity.cls_share({patch})",
         f"itself = maps[:, {patch[0]}, {patch[1]}]",
-        'print(maps.shape, kinds, "itself", itself.round(3), "CLS", cls.round(3))',
+        'print(maps.shape, kinds, "itself", itself, "CLS", cls)',
     ]
     if case.region:
         of_head = "mean(axis=2)" if affinity.head is None else f"take({affinity.head}, axis=2)"
@@ -129,8 +130,8 @@ def python_affinity(case: Case, affinity: Affinity, patch: Patch) -> str:
             "own = np.stack([flow[:, :, 0, 1], flow[:, :, 1, 2]], axis=-1)  # within foreground, within background",
             "mass = own / flow[..., 1:4].sum(axis=-1)  # (kinds, blocks, 2), of the weight on patches",
             f"partners = best_partners(trace, kinds, region).{shares}[:, {affinity.block}, 0{head}]  # (kinds, 2, 6)",
-            'print("same-region mass", mass.round(3))',
-            "print(PARTNERS, partners.round(3))",
+            'print("same-region mass", mass)',
+            "print(PARTNERS, partners)",
         ]
         imports.append("import numpy as np")
     return join(python_case(case, "trace", "region"), imports, body)

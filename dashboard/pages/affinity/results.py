@@ -7,7 +7,7 @@ from analysis.affinity import Affinity, BestPartners, SameRegionMass, best_partn
 from analysis.regions import Region
 from dashboard import services
 from dashboard.case import Case, Patch
-from dashboard.figures.affinity import plot_best_partners, plot_mass
+from dashboard.figures.affinity import partners_by_chance, plot_best_partners, plot_mass
 from dashboard.pages.affinity.settings import AffinitySettings
 from dashboard.pages.affinity.view import MAX_HOVER_PATCHES, EncodedAffinity, encode_affinity
 from dashboard.services import TraceKey, cached
@@ -94,4 +94,6 @@ def region_figures(
     key: TraceKey, kinds: tuple[str, ...], region: str, layer: int, head: int | None, _case: Case
 ) -> tuple[go.Figure, go.Figure]:
     """Same-region mass and best partners, which do not depend on the patch, drawn once."""
-    return plot_mass(mass(_case, kinds), layer, head), plot_best_partners(partners(_case, kinds), layer, head)
+    tokens = affinity(_case, kinds)
+    chance = partners_by_chance(services.region(_case), tokens.has_cls, tokens.registers)
+    return plot_mass(mass(_case, kinds), layer, head), plot_best_partners(partners(_case, kinds), layer, head, chance)

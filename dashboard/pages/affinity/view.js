@@ -2,6 +2,7 @@
 // and head; this file draws the row of the patch under the pointer. All text is set through textContent.
 
 const OPACITY = 0.92;
+const TALLEST_PX = 250;
 const DECADES = 3; // of the logarithmic ramp
 const RAMPS = {
   linear: { up: (x) => x, down: (p) => p },
@@ -16,7 +17,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   view.show(data);
 }
 
-const percent = (x) => `${x === 0 ? "0" : 100 * x < 0.001 ? "< 0.001" : String(+(100 * x).toPrecision(2))} %`;
+const PARTNERS_SHOWN = 6;
+const SIDES = ["neither", "region", "background"]; // by their number in `data.sides`
+
+const percent = (x) => `${number(100 * x)} %`;
 const place = (patch) => `row ${patch[0]}, column ${patch[1]}`;
 
 class AffinityView {
@@ -61,20 +65,21 @@ class AffinityView {
     this.photo.node.onpointerleave = () => this.hover(null);
     this.photo.node.onclick = (event) => this.pick(this.locate(event));
     this.maps = data.kinds.map((kind, index) => this.map(kind, index));
-    const first = element("figure", { className: "cell" }, element("div", { className: "title" }, "Image"), this.photo.node, this.status);
+    const first = element("div", { className: "cell" }, element("div", { className: "title" }, "Image"), this.photo.node, this.status, this.legend(), this.foot());
     const frames = element("div", { className: "frames" }, first, ...this.maps.map((map) => map.cell));
     frames.style.setProperty("--columns", Math.min(5, this.maps.length + 1));
-    this.root.replaceChildren(frames, this.foot());
+    this.root.replaceChildren(frames);
     this.root.style.setProperty("--region", data.colours.region);
   }
 
   frame(...content) {
-    const { width, height } = this.data.photo;
-    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
+    const { width, height, ratio } = this.data.photo;
+    const vectors = vector("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     const query = element("div", { className: "marker query" });
     const reading = element("div", { className: "marker reading" });
     const node = element("div", { className: "frame" }, ...content, vectors, query, reading);
-    node.style.aspectRatio = `${width} / ${height}`;
+    node.style.aspectRatio = ratio;
+    node.style.maxWidth = `${TALLEST_PX * ratio}px`;
     return { node, vectors, query, reading };
   }
 
@@ -86,23 +91,24 @@ class AffinityView {
     const pixels = context.createImageData(columns, rows);
     const rgb = this.data.colours.positive.split(",").map(Number);
     for (let i = 0; i < rows * columns; i++) pixels.data.set(rgb, 4 * i);
-    const note = element("div", { className: "note" });
+    const note = element("div", { className: "note shares" });
     const swatch = element("span", { className: "swatch" });
     swatch.style.background = kind.colour;
-    const cell = element("figure", { className: "cell" }, element("div", { className: "title", title: kind.hint }, swatch, kind.title), frame.node, note);
+    const partners = element("div", { className: "partners" });
+    const cell = element("div", { className: "cell" }, element("div", { className: "title", title: kind.hint }, swatch, kind.title), frame.node, note, partners);
     Object.assign(frame.node.dataset, { testid: "affinity-map", kind: kind.name });
     frame.node.setAttribute("role", "img");
     frame.node.setAttribute("aria-label", `Attention under ${kind.title}`);
     frame.node.onpointermove = (event) => this.read(this.locate(event));
     frame.node.onpointerleave = () => this.read(null);
     frame.node.onclick = (event) => this.pick(this.locate(event));
-    return { ...frame, cell, note, context, pixels, index, values: new Float32Array(rows * columns) };
+    return { ...frame, cell, note, partners, context, pixels, index, values: new Float32Array(rows * columns) };
   }
 
   foot() {
     this.strip = element("div", { className: "strip" });
     this.ticks = element("div", { className: "ticks" });
-    const name = element("div", { className: "name" }, "share of the patch's attention, one scale for all kinds");
+    const name = element("div", { className: "name" }, "share of attention, one scale for all");
     this.buttons = Object.keys(RAMPS).map((ramp) => {
       const button = element("button", { type: "button" }, ramp);
       button.onclick = () => this.choose(ramp);
@@ -118,7 +124,7 @@ class AffinityView {
     const { down } = RAMPS[ramp];
     this.strip.style.background = `linear-gradient(90deg, rgba(${colours.positive},0), rgba(${colours.positive},${OPACITY})), #8b8b8b`;
     this.ticks.replaceChildren(
-      ...[0, 0.25, 0.5, 0.75, 1].map((p) => {
+      ...[0, 0.5, 1].map((p) => {
         const text = percent(down(p) * top);
         const tick = element("span", {}, p === 1 ? `≥ ${text}` : p === 0 && ramp === "log" ? `≤ ${text}` : text);
         tick.style.left = `${100 * p}%`;
@@ -209,7 +215,52 @@ class AffinityView {
     }
     map.context.putImageData(pixels, 0, 0);
     map.ownCls = this.cls[row];
-    map.ownRegion = this.within(values, patch[0] * this.data.grid[1] + patch[1]);
+    const own = patch[0] * this.data.grid[1] + patch[1];
+    map.ownRegion = this.within(values, own);
+    this.list(map, own);
+  }
+
+  // What the colours of the partners mean.
+  legend() {
+    const { groups } = this.data;
+    const entries = groups.map(({ title, colour }) => {
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = colour;
+      return element("div", {}, swatch, title);
+    });
+    return element("div", { className: "partners legend" }, element("div", { className: "label" }, "strongest partners:"), ...entries);
+  }
+
+  // The tokens that the patch attends to most, the largest weight first; a click on a patch follows it.
+  list(map, own) {
+    const found = [...map.values.keys()].sort((a, b) => map.values[b] - map.values[a]).slice(0, PARTNERS_SHOWN);
+    const tokens = found.map((index) => ({ index, weight: map.values[index], who: this.group(index, own) }));
+    if (this.data.has_cls) tokens.push({ index: -1, weight: map.ownCls, who: "cls" });
+    const rest = 1 - map.values.reduce((sum, weight) => sum + weight, map.ownCls);
+    if (this.data.groups.some(({ name }) => name === "registers")) tokens.push({ index: -1, weight: Math.max(0, rest), who: "registers" });
+    tokens.sort((a, b) => b.weight - a.weight);
+    const most = tokens[0].weight || 1;
+    map.partners.replaceChildren(...tokens.slice(0, PARTNERS_SHOWN).map((token) => this.partner(token, most)));
+  }
+
+  partner({ index, weight, who }, most) {
+    const columns = this.data.grid[1];
+    const patch = [Math.floor(index / columns), index % columns];
+    const group = this.data.groups.find(({ name }) => name === who);
+    const fill = element("div", { className: "fill" });
+    fill.style.width = `${(100 * weight) / most}%`;
+    fill.style.background = group.colour;
+    const name = element("span", { className: "who" }, index < 0 ? (who === "cls" ? "CLS" : "registers") : patch.join(", "));
+    const line = element("div", { className: "partner", title: group.title }, name, element("div", { className: "track" }, fill), element("span", {}, percent(weight)));
+    if (index >= 0) line.onclick = () => this.pick(patch);
+    return line;
+  }
+
+  // Which of the groups of partners a patch is for the patch `own`.
+  group(index, own) {
+    if (index === own) return "itself";
+    if (!this.sides[index]) return "neither";
+    return this.sides[index] === this.sides[own] ? "own region" : "other region";
   }
 
   // Share of the weight on patches that stays inside the region of the query; null without a region around it.
@@ -235,12 +286,15 @@ class AffinityView {
     const waits = "click another: at this input size the weights come from the server";
     const state = data.single ? waits : this.hovered ? "under the pointer; click to choose it" : data.patch ? "chosen" : "an example; hover the image, click to choose";
     this.status.textContent = `patch ${place(query)}\n${state}`;
+    const each = percent(1 / data.tokens);
+    const side = this.sides[row];
+    const share = this.sides.filter((other) => other === side).length / this.sides.length;
     for (const map of this.maps) {
-      const lines = [`itself ${percent(map.values[row])}`];
-      if (map.ownRegion !== null) lines.push(`own region ${percent(map.ownRegion)}`);
-      if (data.has_cls) lines.push(`CLS token ${percent(map.ownCls)}`);
-      if (reading) lines.push(`${place(reading)}: ${percent(map.values[reading[0] * data.grid[1] + reading[1]])}`);
-      map.note.textContent = lines.join("\n");
+      const lines = [["", "weight", "by chance"], ["itself", percent(map.values[row]), each]];
+      if (map.ownRegion !== null) lines.push([`own ${SIDES[side]}`, percent(map.ownRegion), percent(share)]);
+      if (data.has_cls) lines.push(["CLS token", percent(map.ownCls), each]);
+      if (reading) lines.push([place(reading), percent(map.values[reading[0] * data.grid[1] + reading[1]]), each]);
+      map.note.replaceChildren(...lines.flat().map((text) => element("span", {}, text)));
     }
   }
 

@@ -6,7 +6,7 @@ travels as the square root of its share of the largest weight of its row, in 16 
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 import streamlit as st
 
 from analysis.affinity import Affinity, token_index
+from analysis.numerals import number
 from analysis.regions import Region
 from dashboard.case import Patch
-from dashboard.figures.affinity import KIND_COLOURS
+from dashboard.figures.affinity import KIND_COLOURS, PARTNER_COLOURS
 from dashboard.figures.theme import NEUTRAL, POSITIVE_RGB, REGION_COLOUR, kind_title, shared_limit
 from dashboard.panels import shown
 from dashboard.panels.mapview import FOLDER, Cell, MapView, Photo, Row, script
@@ -128,7 +129,7 @@ def payload(view: AffinityView) -> dict[str, Any]:
     """What is sent to the browser; pure."""
     photo, encoded = view.photo, view.encoded
     return {
-        "photo": {"colour": photo.colour, "grey": photo.grey, "width": photo.width, "height": photo.height},
+        "photo": asdict(photo) | {"ratio": photo.ratio},
         "grid": list(view.affinity.grid),
         "kinds": [_kind(kind) for kind in view.affinity.kinds],
         "codes": encoded.codes,
@@ -136,6 +137,8 @@ def payload(view: AffinityView) -> dict[str, Any]:
         "peaks": encoded.peaks,
         "cls": encoded.cls,
         "has_cls": view.affinity.has_cls,
+        "tokens": view.affinity.weights.shape[-1],
+        "groups": _groups(view),
         "sides": _base64(region_sides(view.region, view.affinity.grid)),
         "top": encoded.top,
         "single": encoded.single,
@@ -145,6 +148,15 @@ def payload(view: AffinityView) -> dict[str, Any]:
         "outline": view.outline,
         "colours": {"positive": ",".join(map(str, POSITIVE_RGB)), "region": REGION_COLOUR},
     }
+
+
+def _groups(view: AffinityView) -> list[dict[str, str]]:
+    """Whose weight a bar of the strongest partners may be; without a region all other patches are one group."""
+    names = ["itself", "neither"] if view.region is None else ["itself", "own region", "other region", "neither"]
+    names += ["cls"] if view.affinity.has_cls else []
+    names += ["registers"] if view.affinity.registers else []
+    titles = {"cls": "CLS token"} | ({"neither": "another patch"} if view.region is None else {})
+    return [{"name": name, "title": titles.get(name, name), "colour": PARTNER_COLOURS[name]} for name in names]
 
 
 def _kind(kind: str) -> dict[str, str]:
@@ -191,7 +203,7 @@ def as_map_view(view: AffinityView) -> MapView:
     affinity, patch = view.affinity, view.patch or view.example
     values, shares = affinity.maps(patch), affinity.cls_share(patch)
     cells = tuple(
-        Cell(kind_title(kind), of_kind, note=f"CLS {share:.3g}" if affinity.has_cls else "")
+        Cell(kind_title(kind), of_kind, note=f"CLS {number(share)}" if affinity.has_cls else "")
         for kind, of_kind, share in zip(affinity.kinds, values, shares, strict=True)
     )
     head = "mean of heads" if affinity.head is None else f"head {affinity.head}"

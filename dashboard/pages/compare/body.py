@@ -71,7 +71,7 @@ def _image_name(image: str) -> str:
 
 def _render_line(words: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"#### {plain(shorten(words, 110))}", width="content", help=plain(words))
+        st.markdown(f"## {plain(shorten(words, 110))}", width="content", help=plain(words))
         with st.popover("more", type="tertiary"):
             st.markdown(plain(words))
             st.markdown(PAGE.look_for)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.numerals import signed
 from dashboard.pages.compare.results import Matched, Side, match, why_no_difference
 from dashboard.pages.compare.settings import CompareSettings, patch_at
 
@@ -12,7 +13,7 @@ NONE = "–"
 
 
 def _signed(value: float | None) -> str:
-    return NONE if value is None or not np.isfinite(value) else f"{value:+.3f}".replace("-", "−")
+    return NONE if value is None or not np.isfinite(value) else signed(value)
 
 
 def figures_of(own: CompareSettings, side: Side) -> dict[str, float]:
@@ -40,7 +41,7 @@ def figure_rows(own: CompareSettings, sides: Sequence[Side]) -> list[tuple[str, 
         gap = pair[0] - pair[1] if None not in pair and free else None
         if name == "flip AUC":
             cells = [_auc(side) for side in sides]
-            rows.append(("flip AUC, 95 % interval", *cells, NONE if gap is None else f"{gap:+.2f}".replace("-", "−")))
+            rows.append(("flip AUC, 95 % interval", *cells, NONE if gap is None else signed(gap)))
         else:
             rows.append((name, *map(_signed, pair), _signed(gap)))
     return rows

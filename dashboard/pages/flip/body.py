@@ -12,6 +12,7 @@ import streamlit as st
 
 from analysis.decomposition import Component
 from analysis.flips import FlipReport, MethodReading
+from analysis.numerals import auc
 from dashboard import events, services, state
 from dashboard.case import Case, describe_method, examinable_prompts, examined_prompt, method_title
 from dashboard.figures import flip as figures
@@ -24,7 +25,7 @@ from dashboard.pages.flip.settings import FlipSettings
 from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
 from dashboard.panels.page import EXPECTED, Exports
-from dashboard.panels.texts import plain
+from dashboard.panels.texts import in_visitors_words, plain
 from dashboard.regions import outline_path
 from dashboard.removals import removed_parts, title_without
 
@@ -124,7 +125,7 @@ def _render_prompt(case: Case) -> None:
 def _render_headline(case: Case, report: FlipReport, chosen: Component | None) -> None:
     """One line with the figures that matter, the prose behind "more", and the prompt."""
     shown = with_custom(case, report)
-    st.markdown(f"#### {plain(shown.headline(chosen))}", width="content")
+    st.markdown(f"## {plain(shown.headline(chosen))}", width="content")
     with st.popover("more", type="tertiary"):
         st.markdown(plain(shown.explanation))
         st.markdown(PAGE.look_for)
@@ -150,7 +151,7 @@ def _render_view(case: Case, view: MapView, names: Sequence[str]) -> None:
     render_map_view(view, key="flip maps", on_event=happened)
     problem = state.problem(FIELD)
     if problem is not None:
-        st.error(f"{plain(problem[1])}\n\nDraw a larger region; it stays as it was.")
+        st.error(f"{plain(in_visitors_words(problem[1]))}\n\nDraw a larger region; it stays as it was.")
 
 
 def _render_maps(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> None:
@@ -203,7 +204,7 @@ def method_cells(case: Case, own: FlipSettings, readings: Mapping[str, MethodRea
         Cell(
             method_title(name),
             found.values,
-            note=f"AUC {found.flip_auc:.2f}",
+            note=f"AUC {auc(found.flip_auc)}",
             hint=describe_method(found.method),
             chosen=own.beside and name == case.method_a,
         )

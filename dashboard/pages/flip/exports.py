@@ -18,7 +18,7 @@ from dashboard.pages.flip.settings import FlipSettings
 from dashboard.pages.flip.words import SCENES, SEED, SHOWN, list_name, samples_of
 from dashboard.panels.page import Exports, File
 from dashboard.removals import removed_parts
-from dashboard.snippets import Script, join, python_case, python_custom
+from dashboard.snippets import Script, import_numerals, join, python_case, python_custom
 from data.store import to_csv
 
 CULPRIT_MAPS = 3
@@ -102,7 +102,8 @@ def python_flip(case: Case, chosen: Component | None, removals: bool = False, lo
         removals: whether every attention output and every MLP is removed in turn.
         look: lines of what stands right of the maps, see `python_look`.
     """
-    imports = ["from analysis import diagnose", "from surgery import Method, usable_methods"]
+    imports = ["from analysis import diagnose", "from analysis.numerals import auc, signed"]
+    imports.append("from surgery import Method, usable_methods")
     call = f"model, image, {examined_prompt(case)!r}, region, methods, templates={case.templates!r}, size={case.size}"
     body = [
         "methods = usable_methods(model.tower)",
@@ -110,12 +111,12 @@ def python_flip(case: Case, chosen: Component | None, removals: bool = False, lo
         f"report = diagnose({call}{', ablate=True' if removals else ''})",
         "print(report.summary)",
         "for name, reading in report.readings.items():",
-        '    print(f"{name}: AUC {reading.flip_auc:.2f}, contrast {reading.contrast:+.2g}")',
+        '    print(f"{name}: AUC {auc(reading.flip_auc)}, contrast {signed(reading.contrast)}")',
     ]
     if removals:
         body += [
             "for found in report.interventions:",
-            '    print(f"{found.component.label}: blame {found.blame:+.2g}, removal {found.change:+.2g}")',
+            '    print(f"{found.component.label}: blame {signed(found.blame)}, removal {signed(found.change)}")',
         ]
     ablated = chosen is not None and can_be_removed(chosen)
     parts = [] if chosen is None else [_python_term(chosen)]
@@ -131,7 +132,8 @@ def _python_term(chosen: Component) -> Script:
         f"part = {chosen!r}",
         "blame = report.blame if part in report.blame.components else report.blame.merged()",
         "adds = blame.terms[0, blame.components.index(part), :, :, 0]  # (gh, gw)",
-        'print(f"what {part.label} adds: contrast {contrast(adds, region):+.2g}, AUC {flip_auc(adds, region):.2f}")',
+        "figures = signed(contrast(adds, region)), auc(flip_auc(adds, region))",
+        'print(f"what {part.label} adds: contrast {figures[0]}, AUC {figures[1]}")',
     )
     return Script(("from analysis import Component, contrast, flip_auc",), body)
 
@@ -142,7 +144,7 @@ def _python_without(case: Case) -> Script:
         f"feature = model.encode_text([{examined_prompt(case)!r}], templates={case.templates!r})",
         'changed = dense_features(ablate(trace, part), METHODS["clip"])',
         "without = similarity(changed, feature).patches[0, :, :, 0]  # (gh, gw)",
-        'print(f"without: contrast {contrast(without, region):+.2g}, AUC {flip_auc(without, region):.2f}")',
+        'print(f"without: contrast {signed(contrast(without, region))}, AUC {auc(flip_auc(without, region))}")',
     )
     return Script(imports, body)
 
@@ -156,23 +158,23 @@ def python_look(case: Case, own: FlipSettings, report: FlipReport, chosen: Compo
         body = (
             f"sources = head_sources(trace, feature, {of})  # .maps (heads, gh, gw)",
             "for part, total in zip(sources.components, sources.maps.sum(axis=(1, 2)) + sources.prefix, strict=True):",
-            '    print(f"{part.label}: {total:+.2g}")',
+            '    print(f"{part.label}: {signed(total)}")',
         )
-        return Script(("from analysis import head_sources",), (feature, *body))
+        return Script(("from analysis import head_sources", *import_numerals("signed")), (feature, *body))
     if own.look == "path" and head is not None:
         body = (
             f"path = head_path(trace, {head!r}, feature, region, patch={case.patch!r})",
-            'print(f"score {path.score:+.3g}, written {path.written:+.3g}")',
+            'print(f"score {signed(path.score)}, written {signed(path.written)}")',
             "for part, query, key, value in zip(path.components, path.query, path.key, path.value, strict=True):",
-            '    print(f"{part.label}: query {query:+.2g}, key {key:+.2g}, value {value:+.2g}")',
+            '    print(f"{part.label}: query {signed(query)}, key {signed(key)}, value {signed(value)}")',
         )
-        return Script(("from analysis import Component, head_path",), (feature, *body))
+        return Script(("from analysis import Component, head_path", *import_numerals("signed")), (feature, *body))
     if own.look == "together" and parts:
         body = (
             f"joint = remove_together(trace, feature, region, {[*parts]!r})",
-            'print(f"all at once {joint.change:+.3g}, one by one {joint.sum_of_changes:+.3g}")',
+            'print(f"all at once {signed(joint.change)}, one by one {signed(joint.sum_of_changes)}")',
         )
-        return Script(("from analysis import Component, remove_together",), (feature, *body))
+        return Script(("from analysis import Component, remove_together", *import_numerals("signed")), (feature, *body))
     if own.look == "words" and (part := described_part(report, chosen)) is not None:
         return _python_words(case, own, part)
     return None
@@ -180,6 +182,7 @@ def python_look(case: Case, own: FlipSettings, report: FlipReport, chosen: Compo
 
 def _python_words(case: Case, own: FlipSettings, part: Component) -> Script:
     imports = ("from analysis import Component", "from analysis.text_span import describe_component")
+    imports = (*imports, *import_numerals("number"))
     if samples_of(case, own) == "scenes":
         imports = (*imports, "from data.toy import make_scenes")
         images, tokens = f"[scene.image for scene in make_scenes({SCENES}, seed={SEED})]", "image"
@@ -191,6 +194,6 @@ def _python_words(case: Case, own: FlipSettings, part: Component) -> Script:
         f"said = describe_component(model, images, {part!r}, words, tokens={tokens!r},",
         f"                          templates={case.templates!r}, size={case.size!r}, count={SHOWN})",
         "for near in said.spanned:",
-        '    print(f"{near.text}: {near.value:.3f} of the variance")',
+        '    print(f"{near.text}: {number(near.value)} of the variance")',
     )
     return Script((*imports, "from data.word_lists import read_word_list"), body)

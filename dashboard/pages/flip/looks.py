@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.decomposition import Component
-from analysis.flip_words import signed
 from analysis.flips import FlipReport
 from analysis.head_paths import SIDES
+from analysis.numerals import signed
 from dashboard import events, services, state
 from dashboard.case import Case, examined_prompt
 from dashboard.figures.flip import component_index, describe_component

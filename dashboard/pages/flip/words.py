@@ -9,8 +9,8 @@ from torch import Tensor
 
 from analysis.channels import ChannelTerms, channel_direction, channel_terms
 from analysis.decomposition import Component
-from analysis.flip_words import signed
 from analysis.flips import FlipReport
+from analysis.numerals import number, signed
 from analysis.text_span import HeadWords, describe_effects, direct_effects, iterate_effects, nearest_texts
 from dashboard import catalogue, services, state
 from dashboard.case import Case, examined_prompt
@@ -179,7 +179,7 @@ def _render_channel(case: Case, own: FlipSettings, report: FlipReport, features:
     share = f"{signed(float(terms.terms[channel]))} of {signed(report.contrast['clip'])}"
     st.caption(
         plain(
-            f"Over the patches its magnitude is {terms.ratio[channel]:.3g} times the median channel's; it adds {share} "
+            f"Over the patches its magnitude is {number(terms.ratio[channel])} times the median channel's; it adds {share} "
             "to the contrast. Texts nearest to what a positive value writes (right) and a negative one (left):"
         )
     )

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.norms import OUTLIER_THRESHOLD, StreamMeasure, norm_scores, outlier_tokens
+from analysis.numerals import number
 from dashboard import events, services, state
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import shared_limit
@@ -89,7 +90,7 @@ def _render_headline(case: Case, own: LayersSettings, measures: LayerMeasures) -
     found = guarded(case, critical_contrasts)
     own_kind = None if found is None else {case.custom.attention: found[case.custom.attention]}
     words = describe_measures(measures, services.model(case).tower.has_residual, own_kind)
-    st.markdown(f"#### {plain(words)}", width="content")
+    st.markdown(f"## {plain(words)}", width="content")
     with st.popover("more", type="tertiary"):
         st.markdown(PAGE.look_for)
         st.markdown(TURNS)
@@ -139,7 +140,7 @@ def describe_measures(
         return f"A ResNet: its attention pool is the only block, without residual, MLP or alpha · {outliers}"
     ratios = norms.mean("residual", "patches")[:, 0] / norms.mean("attention", "patches")[:, 0]
     block = int(np.argmax(ratios))
-    parts = [f"The residual is {ratios[block]:.3g} × the attention in block {block}"]
+    parts = [f"The residual is {number(ratios[block])} × the attention in block {block}"]
     if critical is not None:
         parts.append(describe_crossings({kind_title(kind): alphas for kind, alphas in critical.items()}))
     return " · ".join([*parts, outliers])

@@ -16,7 +16,7 @@ from dashboard.figures.theme import GROUP_COLOURS
 from dashboard.pages.layers.results import LayerMeasures, can_be_swept, has_closed_form, sweep_grid
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import join, python_case, python_custom
+from dashboard.snippets import ARRAYS, IMPORT_ARRAYS, import_numerals, join, python_case, python_custom
 from data.store import to_csv
 
 
@@ -99,8 +99,12 @@ def _draw(axes: object, measure: StreamMeasure, stream: str) -> None:
 def python_layers(case: Case) -> str:
     """Norms, cosines, entropy, outliers and, with a region, the alpha sweep."""
     region = ", region" if case.region else ""
-    imports = ["from analysis import compute_cosine_to_cls, compute_entropy, compute_norms, outlier_tokens"]
+    imports = [
+        "from analysis import compute_cosine_to_cls, compute_entropy, compute_norms, outlier_tokens",
+        *IMPORT_ARRAYS,
+    ]
     body = [
+        ARRAYS,
         f"norms = compute_norms(trace{region})",
         f"cosines = compute_cosine_to_cls(trace{region})",
         f"entropy = compute_entropy(trace{region})",
@@ -108,11 +112,12 @@ def python_layers(case: Case) -> str:
         "for measure in (norms, cosines):",
         "    for stream in measure.streams:",
         "        for group in measure.groups:",
-        "            print(measure.quantity, stream, group, measure.mean(stream, group)[:, 0].round(3))  # (blocks,)",
-        'print("entropy", entropy.mean()[:, 0].round(2))  # (blocks, heads)',
+        "            print(measure.quantity, stream, group, measure.mean(stream, group)[:, 0])  # (blocks,)",
+        'print("entropy", entropy.mean()[:, 0])  # (blocks, heads)',
         'print(len(outliers), "outlier tokens")',
     ]
     if can_be_swept(case):
+        imports += import_numerals("signed")
         imports.append("from analysis.sweep import SweepGrid, measure_trace, sweep_table")
         text, grid, mode = examined_prompt(case), sweep_grid(case), case.custom.position_interpolation
         trace = "trace" if mode == "bicubic" else "swept"
@@ -123,7 +128,7 @@ def python_layers(case: Case) -> str:
             *(f"    {field.name}={getattr(grid, field.name)!r}," for field in fields(grid)),
             ")",
             f"sweep = sweep_table(measure_trace({trace}, points.methods(model.tower), feature, {{{text!r}: region}}))",
-            'print(sweep.pivot_table("contrast", ["residual", "alpha"], "kind").round(3))',
+            'print(sweep.pivot_table("contrast", ["residual", "alpha"], "kind").map(signed))',
         ]
         if has_closed_form(case):
             imports += ["from analysis.alpha import alpha_curve", "from surgery import Method"]

@@ -13,4 +13,5 @@ PAGE = PageInfo(
         "object? Hover to read a patch in all maps, click to choose it."
     ),
     settings=MapsSettings,
+    has_headline=True,
 )

@@ -1,25 +1,29 @@
-"""The Maps page: prompts x methods on one scale, threshold, prompt points, pins."""
+"""The Maps page: a verdict, prompts x methods on one scale, explainers, masks, pins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from analysis import Region
+from analysis.numerals import number
 from dashboard import events, services, state
 from dashboard.case import MAX_PINS, Case, describe_method, is_judged, method_of, method_title
 from dashboard.figures import shared_limit
+from dashboard.pages.maps import PAGE
 from dashboard.pages.maps.controls import render_controls
 from dashboard.pages.maps.explained import render_explained
 from dashboard.pages.maps.exports import maps_exports
 from dashboard.pages.maps.masks import render_masks
+from dashboard.pages.maps.results import NO_REGION, prompt_order, readings, verdict
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.panels.drawer import pin_cell
 from dashboard.panels.mapview import Bar, Cell, MapView, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
-from dashboard.panels.page import Exports
-from dashboard.panels.texts import plain
+from dashboard.panels.page import Exports, render_badge
+from dashboard.panels.texts import in_visitors_words, plain, why_not
 from dashboard.regions import outline_path
 from dashboard.removals import maps_without, removed_parts, title_without
 from surgery import prompt_points
@@ -47,7 +51,8 @@ al. (2103.15679), rollout (2005.00928), Grad-ECLIP (ICML 2024; as published its 
 **Feature surgery** removes what all prompts have in common (CLIP Surgery). **Prompt points** are the highest and
 lowest cells of a map, for Segment Anything (the same paper).
 
-Keyboard: Tab reaches maps and threshold line, arrow keys move, Enter chooses a patch, Delete removes the threshold.
+Keyboard: Tab reaches the maps, arrow keys go from map to map, Enter goes into one; there arrow keys move over its
+patches, Enter chooses one, Escape leaves. On the threshold line arrow keys move it, Delete removes it.
 """
 
 
@@ -61,15 +66,22 @@ class MethodMaps:
 
 
 def render_maps(case: Case, own: MapsSettings) -> Exports:
-    """Controls, and the grid of maps with histogram."""
-    render_controls(case, own)
+    """Verdict and controls, the grid of maps with histogram, explainers, and masks."""
+    headline = st.container(horizontal=True, vertical_alignment="center", gap="small", key="headline")
+    with headline:
+        place = st.container()
+        with st.popover("more", type="tertiary"):
+            st.markdown(PAGE.look_for)
+        render_controls(case, own)
     if not case.methods:
         st.info("Choose at least one method above to see its maps.")
         return Exports()
     for message in services.text_warnings(case):
-        st.warning(plain(message))
+        render_badge("a prompt was cut", plain(in_visitors_words(message)))
     columns = [*(compute_column(case, name) for name in case.methods), *column_without(case)]
     region = services.region(case)
+    with place:
+        _render_verdict(case, tuple(column.name for column in columns if column.maps and column.name in case.methods))
     view = build_view(case, own, columns, region)
     render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
     more = {**render_explained(case, own), **render_masks(case, own)}
@@ -85,25 +97,35 @@ def column_without(case: Case) -> list[MethodMaps]:
     return [MethodMaps(f"CLIP {title_without(parts)}", maps_without(case, parts, case.feature_surgery))]
 
 
+def _render_verdict(case: Case, names: tuple[str, ...]) -> None:
+    if not case.region or not names:
+        st.markdown(NO_REGION if names else "None of these methods has a meaning for this model.")
+        return
+    st.markdown(f"## {plain(verdict(*readings(case, names)))}")
+
+
 def compute_column(case: Case, name: str) -> MethodMaps:
     """A method's maps; a method that has no meaning for the model says so in its own place."""
     method = method_of(case, name)
+    tower = services.model(case).tower
     try:
-        fit_method(services.model(case).tower, method)
+        fit_method(tower, method)
     except ValueError as error:
-        return MethodMaps(name, None, str(error))
+        return MethodMaps(name, None, why_not(method, len(tower.blocks), tower.kinds) or in_visitors_words(str(error)))
     return MethodMaps(name, services.maps(case, method))
 
 
 def build_view(case: Case, own: MapsSettings, columns: list[MethodMaps], region: Region | None) -> MapView:
     """The grid prompts x methods as it is drawn."""
-    rows = []
-    for index, prompt in enumerate(case.prompts):
+    rows, shares = [], services.probabilities(case)
+    for index in prompt_order(case, own):
+        prompt = case.prompts[index]
         judged_by = region if is_judged(case, prompt) else None
         cells = [_method_cell(case, own, column, index, judged_by) for column in columns]
         if own.difference:
             cells.append(_difference_cell(case, own, index, judged_by))
-        rows.append(Row(f"“{prompt}”", tuple(cells)))
+        share = Bar(prompt, float(shares[index]), f"{number(100 * float(shares[index]))} %")
+        rows.append(Row(f"“{prompt}”", tuple(cells), share=share))
     found = [column.maps for column in columns if column.maps]
     mask = services.region_mask(case)
     picture = services.image(case)
@@ -117,8 +139,9 @@ def build_view(case: Case, own: MapsSettings, columns: list[MethodMaps], region:
         patch=case.patch,
         threshold=own.threshold,
         histogram=True,
-        bars=_probability_bars(case),
-        bars_title=_probability_title(case),
+        table=True,
+        corner=f"probability ({'softmax' if services.model(case).logit_bias is None else 'sigmoid'})",
+        opacity=own.opacity,
     )
 
 
@@ -145,33 +168,35 @@ def _method_cell(case: Case, own: MapsSettings, column: MethodMaps, prompt: int,
 
 
 def _difference_cell(case: Case, own: MapsSettings, prompt: int, region: Region | None) -> Cell:
+    """A − B on a scale of its own; of min-max normalised maps, where those are shown."""
     title = f"{method_title(case.method_a)} − {method_title(own.method_b)}"
     pair = [compute_column(case, name) for name in (case.method_a, own.method_b)]
     errors = [column.error for column in pair if column.maps is None]
     if errors:
         return Cell(title, error=errors[0], counted=False)
     first, second = (column.maps.patches[:, :, prompt] for column in pair)
-    return Cell(title, first - second, note=region_note(first - second, region), counted=False)
+    if own.scale == "minmax":
+        first, second = normalize_minmax(first), normalize_minmax(second)
+    values = first - second
+    limit = shared_limit([values])
+    note = f"{region_note(values, region)}\nown scale ±{number(limit)}"
+    return Cell(title, values, note=note, limit=limit, counted=False)
 
 
-def _probability_bars(case: Case) -> tuple[Bar, ...]:
-    return tuple(
-        Bar(prompt, float(share), f"{100 * share:.1f} %")
-        for prompt, share in zip(case.prompts, services.probabilities(case), strict=True)
-    )
-
-
-def _probability_title(case: Case) -> str:
-    kind = "softmax" if services.model(case).logit_bias is None else "sigmoid"
-    return f"Zero-shot probability ({kind})"
+def normalize_minmax(values: np.ndarray) -> np.ndarray:
+    """A map from 0 to 1; zero everywhere where all its values are one."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
 def take_event(event: Mapping[str, Any], grid: tuple[int, int]) -> None:
     """Puts what happened in the grid into the case."""
     case = state.case()
     take_patch(event, grid)
-    cell = events.picked_cell(event, len(case.prompts), len(case.methods))
+    cell, opacity = events.picked_cell(event, len(case.prompts), len(case.methods)), events.picked_opacity(event)
     if cell is not None:
-        pin_cell(case, cell[0], case.methods[cell[1]])
+        pin_cell(case, prompt_order(case, state.settings(MapsSettings))[cell[0]], case.methods[cell[1]])
+    elif opacity is not None:
+        state.adjust(MapsSettings, opacity=opacity)
     elif events.is_threshold(event):
         state.adjust(MapsSettings, threshold=events.picked_threshold(event))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from analysis.explainers import EXPLAINERS, Explanation, usable_explainers
-from dashboard import services, state
+from analysis.explainers import Explanation, usable_explainers
+from dashboard import services
 from dashboard.case import Case, is_judged
+from dashboard.pages.maps.results import prompt_order
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.panels.explained import UNIT, explained, explained_cell, scale_of
 from dashboard.panels.mapview import MapView, Row, photo_of, render_map_view
@@ -18,29 +19,15 @@ from dashboard.regions import outline_path
 
 
 def render_explained(case: Case, own: MapsSettings) -> dict[str, File]:
-    """The choice of explainers, and a grid of their maps under that of the methods."""
+    """A grid of the chosen explainers' maps under that of the methods."""
     usable = usable_explainers(services.model(case).tower)
-    st.pills(
-        "Explainers",
-        usable,
-        selection_mode="multi",
-        format_func=lambda name: EXPLAINERS[name].title,
-        help="Relevance by gradients or attention. It is no cosine: every map has its own unit and its own scale.",
-        **state.setting(
-            own,
-            "explainers",
-            [name for name in own.explainers if name in usable],
-            lambda new: tuple(name for name in EXPLAINERS if name in new),
-        ),
-    )
     chosen = [name for name in own.explainers if name in usable]
     if not chosen:
         return {}
-    with st.spinner("Explaining …", show_time=True):
-        found = [explained(case, name) for name in chosen]
-    render_map_view(
-        build_explained(case, found), key="explained", on_event=lambda e: take_patch(e, services.grid(case))
-    )
+    found = [explained(case, name) for name in chosen]
+    st.markdown("## Explainers: relevance of the prompts")
+    view = build_explained(case, own, found)
+    render_map_view(view, key="explained", on_event=lambda event: take_patch(event, services.grid(case)))
     return explained_files(case.prompts, found)
 
 
@@ -58,11 +45,12 @@ def explained_npz(prompts: Sequence[str], found: Sequence[Explanation]) -> bytes
     return stream.getvalue()
 
 
-def build_explained(case: Case, found: list[Explanation]) -> MapView:
+def build_explained(case: Case, own: MapsSettings, found: list[Explanation]) -> MapView:
     """The grid prompts x explainers; each map is divided by its largest magnitude, which its tooltip names."""
     region, mask, picture = services.region(case), services.region_mask(case), services.image(case)
     rows = []
-    for index, prompt in enumerate(case.prompts):
+    for index in prompt_order(case, own):
+        prompt = case.prompts[index]
         judged_by = region if is_judged(case, prompt) else None
         cells = [explained_cell(one, index, judged_by) for one in found]
         rows.append(Row(f"“{prompt}”", tuple(cells)))
@@ -74,4 +62,6 @@ def build_explained(case: Case, found: list[Explanation]) -> MapView:
         scale=scale_of(found),
         outline="" if mask is None else outline_path(mask, picture.rgb.shape[:2]),
         patch=case.patch,
+        table=True,
+        opacity=own.opacity,
     )

@@ -72,6 +72,8 @@ class MapsSettings(Settings):
         scale: "signed" (one scale for all) or "minmax" (each map on its own).
         threshold: values below it are hidden; None hides nothing.
         points: whether prompt points are drawn.
+        opacity: how much of the maps covers the grey photograph, in [0, 1].
+        ranked: whether the most probable prompt stands first.
         explainers: explainers whose relevance is shown under the maps of the methods.
         masks: whether masks are cut out under the maps.
         mask_prompt: the text whose map gives the points; "" for the examined one.
@@ -88,6 +90,8 @@ class MapsSettings(Settings):
         "scale": text("scale", choice(*SCALES)),
         "threshold": optional("threshold", read_number, repr),
         "points": switch("points"),
+        "opacity": single("opacity", read_between(0, 1), repr),
+        "ranked": switch("ranked"),
         "explainers": listed("explainers", choice(*EXPLAINERS)),
         "masks": switch("masks"),
         "mask_prompt": text("mask_prompt"),
@@ -104,6 +108,8 @@ class MapsSettings(Settings):
     scale: str = "signed"
     threshold: float | None = None
     points: bool = False
+    opacity: float = 1.0
+    ranked: bool = False
     explainers: tuple[str, ...] = ()
     masks: bool = False
     mask_prompt: str = ""

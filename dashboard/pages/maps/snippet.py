@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dashboard.case import Case, is_judged
 from dashboard.panels.explained import python_explained
 from dashboard.removals import removed_parts, title_without
-from dashboard.snippets import Script, import_methods, join, python_case, python_empty, python_methods
+from dashboard.snippets import Script, import_methods, import_numerals, join, python_case, python_empty, python_methods
 
 
 def python_maps(case: Case, methods: Sequence[str] | None = None, explainers: Sequence[str] = ()) -> str:
@@ -56,17 +56,17 @@ def _python_notes(case: Case) -> Script:
     """Contrast and flip AUC of the prompts that the region judges, the mean of the others."""
     judged = [index for index, prompt in enumerate(case.prompts) if case.region and is_judged(case, prompt)]
     others = [index for index in range(len(case.prompts)) if index not in judged]
-    imports, body = [], ["for name, values in maps.items():"]
+    imports, body = import_numerals("signed"), ["for name, values in maps.items():"]
     if judged:
-        imports = ["from analysis import contrast, flip_auc"]
+        imports += ["from analysis import contrast, flip_auc", *import_numerals("auc")]
         body = [
             f"judged = {judged}  # the prompts that the region is about",
             "contrasts = {name: [contrast(values[..., t], region) for t in judged] for name, values in maps.items()}",
             "aucs = {name: [flip_auc(values[..., t], region) for t in judged] for name, values in maps.items()}",
             *body,
             "    figures = zip(contrasts[name], aucs[name], strict=True)",
-            '    print(name, *(f"contrast {value:+.2g}, AUC {auc:.2f}" for value, auc in figures))',
+            '    print(name, *(f"contrast {signed(value)}, AUC {auc(share)}" for value, share in figures))',
         ]
     if others:
-        body.append(f'    print(name, "mean", *(f"{{values[..., t].mean():+.2g}}" for t in {others}))')
+        body.append(f'    print(name, "mean", *(signed(values[..., t].mean()) for t in {others}))')
     return Script(tuple(imports), tuple(body))

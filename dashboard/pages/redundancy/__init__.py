@@ -13,4 +13,5 @@ PAGE = PageInfo(
         "Strike a label out to see what it did to the others; click a patch to choose it."
     ),
     settings=RedundancySettings,
+    has_headline=True,
 )

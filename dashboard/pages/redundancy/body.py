@@ -5,24 +5,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
+from analysis.numerals import number, signed
 from analysis.redundancy import Redundancy
 from analysis.regions import Region
 from dashboard import events, services, state
 from dashboard.address import MAX_PROMPTS
-from dashboard.case import METHOD_NAMES, Case, describe_method, is_judged, method_title
+from dashboard.case import METHOD_NAMES, Case, is_judged, method_title
 from dashboard.fields import MAX_TEXT
 from dashboard.figures import redundancy as figures
 from dashboard.figures import shared_limit
-from dashboard.pages.redundancy import results
+from dashboard.pages.redundancy import PAGE, results
 from dashboard.pages.redundancy.exports import redundancy_exports
 from dashboard.pages.redundancy.settings import RedundancySettings
 from dashboard.panels.chart import render_figure
-from dashboard.panels.mapview import Cell, MapView, Row, photo_of, render_map_view
+from dashboard.panels.mapview import Bar, Cell, MapView, Photo, Row, photo_of, render_map_view
 from dashboard.panels.notes import region_note, take_patch
-from dashboard.panels.page import Exports
-from dashboard.panels.texts import plain
+from dashboard.panels.page import Exports, render_badge
+from dashboard.panels.texts import plain, shorten
 from dashboard.regions import outline_path
 
 HELP = """
@@ -42,52 +44,79 @@ each map after feature surgery when one label leaves; no map is a property of it
 With a single label, the feature of the empty text stands for the redundancy, as published, and all weights are 1.
 """
 
+STRETCHED = 12
+"""Up to so many labels the matrices fill the window; those of more have the height that they need."""
+
+READ = """
+**Rows**: after surgery only what sets a label apart is left. A label whose weight is above 1 weighs more in what is
+taken away.
+
+**Redundant feature**: part of every label's map; what it lights up says nothing about a label. **Channels**: do a few
+of them, strong whatever the label, hold most of what is redundant?
+
+**Correlation**: do maps that were alike move apart? **One label left out**: read a row: without this label, how far
+does each map move? Click it to strike the label out.
+"""
+
 EMPTY_TEXT = (
     "**One label has nothing in common with others**, so the empty text stands for the redundancy, as published for a "
-    "single label. Add a second label above to compare maps."
+    "single label. Add a second label to compare maps."
 )
 
 
 def render_redundancy(case: Case, own: RedundancySettings) -> Exports:
-    """The label set, what is common, the maps before and after, how alike they are, and one label left out."""
+    """Labels and method; the maps before and after; what is common; how alike the maps are, and one label left out."""
     struck = results.struck_label(case, own)
-    _render_controls(case, own, struck)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="headline"):
+        _render_controls(case, own, struck)
     found, region = results.redundancy(case), services.region(case)
     if found.common == "given text":
-        st.info(EMPTY_TEXT, icon=":material/info:")
-    _render_common(case, found, struck)
-    _render_stages(case, region, struck)
-    _render_alike(found)
-    _render_effect(case, struck)
+        render_badge("one label", EMPTY_TEXT)
+    stages, common, alike = st.columns([1.2 if struck else 0.9, 0.41, 1.29], gap="small")
+    with stages:
+        _render_stages(case, found, region, struck)
+    with common:
+        _render_common(case, found)
+    with alike, st.container(key="window-alike") if len(found.labels) <= STRETCHED else st.container():
+        _render_alike(found)
+        _render_effect(case, struck)
     return redundancy_exports(case, own, found, results.effect(case))
 
 
 def _render_controls(case: Case, own: RedundancySettings, struck: str) -> None:
-    labels, method = st.columns([3, 1], gap="medium", vertical_alignment="top")
     sample = services.sample(case)
     offered = dict.fromkeys((*case.prompts, *(sample.prompts if sample else ()), *(sample.masks if sample else ())))
-    labels.multiselect(
-        "Label set: remove with ×, or type a new label and press Enter",
+    st.multiselect(
+        "Label set",
         [*offered],
         accept_new_options=True,
         max_selections=MAX_PROMPTS,
         placeholder="Add a label, such as: grass",
+        label_visibility="collapsed",
         **state.widget("redundancy labels", [*dict.fromkeys(case.prompts)], set_labels),
     )
-    method.selectbox(
+    if len(case.prompts) > 1:
+        st.selectbox(
+            "Strike one label out",
+            ["", *dict.fromkeys(case.prompts)],
+            format_func=lambda label: f"without “{label}”" if label else "strike out: none",
+            label_visibility="collapsed",
+            width=170,
+            help="Strike one label out, to see the maps without it.",
+            **state.setting(own, "struck", struck),
+        )
+    st.selectbox(
         "Features of",
         METHOD_NAMES,
         format_func=method_title,
+        label_visibility="collapsed",
+        width=140,
         help="The method of the image features. Change the free method on Maps.",
         **state.widget("redundancy method", case.method_a, lambda case, name: replace(case, method_a=name)),
     )
-    if len(case.prompts) > 1:
-        st.pills(
-            "Strike one label out, to see the maps without it",
-            [*dict.fromkeys(case.prompts)],
-            format_func=plain,
-            **state.setting(own, "struck", struck or None, lambda label: label or ""),
-        )
+    with st.popover("more", type="tertiary"):
+        st.markdown(PAGE.look_for)
+        st.markdown(READ)
 
 
 def set_labels(case: Case, labels: list[str]) -> Case:
@@ -97,40 +126,30 @@ def set_labels(case: Case, labels: list[str]) -> Case:
     return replace(case, prompts=tuple(dict.fromkeys(label for label in tidy if label)))
 
 
-def _render_common(case: Case, found: Redundancy, struck: str) -> None:
-    common, share, weights = st.columns([1, 1, 1.25], gap="medium")
-    with common:
-        st.markdown("**Redundant feature**, F·g")
-        _render_map(case, found.map[0], "cosine, taken off every label's map", "{:+.3f}", "signed")
-        st.caption("It is part of every label's map: what it lights up says nothing about a label.")
-    with share:
-        with_what = "all labels have in common" if len(found.labels) > 1 else "is shared with the empty text"
-        st.markdown(f"**Share of energy** that {with_what}")
-        _render_map(case, 100 * found.share[0], "% of the patch's energy", "{:.0f} %", "positive")
-        st.caption(_say_share(case, found))
-    with weights:
-        labels = found.labels
-        height = max(230, min(640, 110 + 30 * len(labels)))
-        render_figure(
-            figures.plot_weights(found, struck, height),
-            key="redundancy weights",
-            on_event=lambda event: take_label(event, 0, labels, 1),
-        )
-        if len(labels) > 1:
-            st.caption("Labels above 1 weigh more in what is taken away. Click a bar to strike its label out.")
+def _render_common(case: Case, found: Redundancy) -> None:
+    """The map that all labels share, its share of the energy, and the channels that hold it."""
+    common, share = found.map[0], 100 * found.share[0]
+    note = f"mean {signed(common.mean())}, up to {signed(common.max())}"
+    _render_map(case, "redundant feature, F·g", common, note, "cosine, off every map", "signed")
+    note = f"mean {number(share.mean())} %, up to {number(share.max())} %\n{_say_share(case, found)}"
+    _render_map(case, "share of energy", share, note, "% of the patch's energy", "positive")
+    render_figure(figures.plot_channels(found, height=200), key="redundancy channels")
 
 
-def _render_map(case: Case, values: np.ndarray, unit: str, number: str, scale: str) -> None:
-    note = f"mean {number.format(values.mean())}, up to {number.format(values.max())}".replace("-", "−")
-    _render_view(case, (Row("", (Cell("", values, note=note),)),), shared_limit([values]), unit, scale)
+def _render_map(case: Case, title: str, values: np.ndarray, note: str, unit: str, scale: str) -> None:
+    rows = (Row("", (Cell(title, values, note=note),)),)
+    _render_view(case, MapView(_photo(case), rows, shared_limit([values]), unit, scale))
 
 
-def _render_view(case: Case, rows: tuple[Row, ...], limit: float, unit: str, scale: str = "signed") -> None:
-    picture, mask = services.image(case), services.region_mask(case)
+def _photo(case: Case) -> Photo:
+    return photo_of(services.image(case))
+
+
+def _render_view(case: Case, view: MapView) -> None:
+    picture, mask, grid = services.image(case), services.region_mask(case), services.grid(case)
     outline = "" if mask is None else outline_path(mask, picture.rgb.shape[:2])
-    view = MapView(photo_of(picture), rows, limit, unit, scale, outline=outline, patch=case.patch)
-    grid = services.grid(case)
-    render_map_view(view, key=f"redundancy {unit}", on_event=lambda event: take_patch(event, grid))
+    view = replace(view, outline=outline, patch=case.patch)
+    render_map_view(view, key=f"redundancy {view.unit}", on_event=lambda event: take_patch(event, grid))
 
 
 def take_label(event: Mapping[str, Any], curve: int, labels: tuple[str, ...], width: int) -> None:
@@ -143,71 +162,57 @@ def take_label(event: Mapping[str, Any], curve: int, labels: tuple[str, ...], wi
 
 
 def _say_share(case: Case, found: Redundancy) -> str:
-    whole = f"The whole image (CLS): {100 * found.cls_share[0]:.0f} %."
+    whole = f"whole image (CLS) {number(100 * found.cls_share[0])} %"
     if case.patch is None:
-        return f"{whole} Click a patch to read its own."
+        return whole
     row, column = case.patch
-    return f"Patch row {row}, column {column}: {100 * found.share[0, row, column]:.0f} %. {whole}"
+    return f"patch row {row}, column {column}: {number(100 * found.share[0, row, column])} %\n{whole}"
 
 
-def _render_stages(case: Case, region: Region | None, struck: str) -> None:
+def _render_stages(case: Case, found: Redundancy, region: Region | None, struck: str) -> None:
+    """A row a label with its class weight: the map before, after, and after without the label that is struck out."""
     before, after = (services.maps(case, case.method_a, surgery=on) for on in (False, True))
-    shown = [before.patches, after.patches]
-    title = method_title(case.method_a)
-    hint = describe_method(before.method)
-    rows = [
-        Row(f"{title}, before feature surgery", _cells(case, before.patches, region, hint)),
-        Row(f"{title}, after feature surgery", _cells(case, after.patches, region, hint)),
-    ]
+    columns = {"before surgery": before.patches, "after": after.patches}
+    kept: dict[str, tuple[str, ...]] = {}
     if struck:
         rest, maps = results.without(case, struck)
-        shown.append(maps.patches)
-        rows.append(Row(f"{title}, after, without “{struck}”", _cells(case, maps.patches, region, hint, rest)))
-    st.markdown("**Before and after**, one map a label, all on one scale")
-    _render_view(case, tuple(rows), shared_limit(shown), _stages_unit(case))
-    if len(case.prompts) > 1:
-        st.caption(
-            "After surgery only what sets a label apart is left. Strike a label out to see what it did to the others."
-        )
-    else:
-        st.caption("After surgery only what sets the label apart from the empty text is left.")
-    if struck and len(rest) == 1:
-        st.caption(f"Only “{plain(rest[0])}” is left: the empty text stands for the redundancy.")
+        columns[title := f"without “{shorten(struck, 16)}”"] = maps.patches
+        kept[title] = rest
+        if len(rest) == 1:
+            render_badge(
+                "one label left", f"Only “{plain(rest[0])}” is left: the empty text stands for the redundancy."
+            )
+    rows, most = [], float(found.weights[0].max())
+    for prompt in case.prompts:
+        judged_by = region if is_judged(case, prompt) else None
+        cells = [
+            _stage(title, maps, kept.get(title, case.prompts), prompt, judged_by) for title, maps in columns.items()
+        ]
+        weight = float(found.weights[0, found.labels.index(prompt)])
+        rows.append(Row(f"“{prompt}”", tuple(cells), share=Bar(prompt, weight / most, f"weight {number(weight)}")))
+    limit, unit = shared_limit([*columns.values()]), _stages_unit(case)
+    _render_view(case, MapView(_photo(case), tuple(rows), limit, unit, table=True, corner="class weight"))
+
+
+def _stage(title: str, maps: np.ndarray, kept: tuple[str, ...], prompt: str, region: Region | None) -> Cell:
+    """The map of a label in one column; `maps` (gh, gw, k) belong to `kept`."""
+    if prompt not in kept:
+        return Cell(title, error="struck out")
+    values = maps[:, :, kept.index(prompt)]
+    return Cell(title, values, note=region_note(values, region))
 
 
 def _stages_unit(case: Case) -> str:
     return f"cosine; after: {'minus that of the empty text' if len(case.prompts) == 1 else 'times w, minus the mean'}"
 
 
-def _cells(
-    case: Case, maps: np.ndarray, region: Region | None, hint: str, kept: tuple[str, ...] | None = None
-) -> tuple[Cell, ...]:
-    """A cell a label; `maps` (gh, gw, k) belong to `kept`, or to all."""
-    cells = []
-    for prompt in case.prompts:
-        if kept is not None and prompt not in kept:
-            cells.append(Cell(f"“{prompt}”", error="struck out"))
-            continue
-        values = maps[:, :, (kept or case.prompts).index(prompt)]
-        note = region_note(values, region if is_judged(case, prompt) else None)
-        cells.append(Cell(f"“{prompt}”", values, note=note, hint=hint))
-    return tuple(cells)
-
-
 def _render_alike(found: Redundancy) -> None:
-    correlation, channels = st.columns([1.5, 1], gap="medium")
-    with correlation:
-        if len(found.labels) > 1:
-            figure = figures.plot_correlation(found)
-            render_figure(figure, key="redundancy correlation")
-            before, after = map(figures.mean_correlation, (found.correlation_before[0], found.correlation_after[0]))
-            text = f"Mean of all pairs: {before:+.2f} before, {after:+.2f} after. Do maps that were alike move apart?"
-            st.caption(text.replace("-", "−"))
-        else:
-            st.info("Add a second label to see how alike the maps are before and after.")
-    with channels:
-        render_figure(figures.plot_channels(found), key="redundancy channels")
-        st.caption("Do a few channels, strong whatever the label, hold most of what is redundant?")
+    if len(found.labels) < 2:
+        st.info("Add a second label to see how alike the maps are before and after.")
+        return
+    render_figure(figures.plot_correlation(found), key="redundancy correlation", stretch=len(found.labels) <= STRETCHED)
+    before, after = map(figures.mean_correlation, (found.correlation_before[0], found.correlation_after[0]))
+    st.caption(f"Mean of all pairs: {signed(before)} before, {signed(after)} after.")
 
 
 def _render_effect(case: Case, struck: str) -> None:
@@ -215,19 +220,19 @@ def _render_effect(case: Case, struck: str) -> None:
     if effect is None:
         st.info(f"Add labels until there are {results.LEAST_LABELS} to see what each does to the maps of the others.")
         return
-    labels = effect.changes
+    labels, width = effect.changes, len(effect.labels)
     figure = figures.plot_effect(effect, struck)
-    width = len(effect.labels)
-    table, words = st.columns([1.5, 1], gap="medium")
-    with table:
-        render_figure(figure, key="redundancy effect", on_event=lambda event: take_label(event, 1, labels, width))
-        st.caption("Read a row: without this label, how far does each map move? Click it to strike the label out.")
-    with words:
-        numbers = {
-            "mean change": st.column_config.NumberColumn(format="%.3f"),
-            "least r": st.column_config.NumberColumn(
-                format="%.2f", help="Least correlation of a map with itself before."
-            ),
-            "contrast change": st.column_config.NumberColumn(format="%+.3f", help="Mean over the labels that stay."),
-        }
-        st.dataframe(figures.effect_table(effect), hide_index=True, column_config=numbers)
+    render_figure(
+        figure,
+        key="redundancy effect",
+        on_event=lambda event: take_label(event, 1, labels, width),
+        stretch=width <= STRETCHED,
+    )
+    with st.popover("as a table", type="tertiary"):
+        st.dataframe(written(figures.effect_table(effect)), hide_index=True)
+
+
+def written(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose figures are written as everywhere on the pages."""
+    figures_of = table.select_dtypes("number").columns
+    return table.assign(**{name: [signed(value) for value in table[name]] for name in figures_of})

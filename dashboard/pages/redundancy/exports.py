@@ -15,7 +15,7 @@ from dashboard.overview import overview_png
 from dashboard.pages.redundancy.settings import RedundancySettings
 from dashboard.panels.page import Exports, File
 from dashboard.services import Maps
-from dashboard.snippets import import_methods, join, python_case, python_empty, python_method
+from dashboard.snippets import ARRAYS, IMPORT_ARRAYS, import_methods, join, python_case, python_empty, python_method
 from data.store import to_csv
 
 STAGES = ("before", "after")
@@ -101,6 +101,7 @@ def python_redundancy(case: Case) -> str:
     """`redundancy`, and with three labels or more `effect` of leaving each out."""
     imports = [
         "from analysis import compute_redundancy",
+        "from analysis.numerals import number, signed",
         "from surgery import encode_dense",
         *import_methods([case.method_a]),
     ]
@@ -111,16 +112,18 @@ def python_redundancy(case: Case) -> str:
         *python_empty(case),
         f"redundancy = compute_redundancy(features, text, prompts{redundant})",
         "for label, weight in zip(prompts, redundancy.weights[0], strict=True):",
-        '    print(f"{label}: weight {weight:.3f}")',
-        'print(redundancy.map.shape, f"mean {redundancy.map.mean():+.3f}, CLS share {redundancy.cls_share[0]:.2f}")',
+        '    print(f"{label}: weight {number(weight)}")',
+        'print(redundancy.map.shape, f"mean {signed(redundancy.map.mean())}")',
+        'print(f"CLS share {number(100 * redundancy.cls_share[0])} %")',
     ]
     if len(case.prompts) > 1:
-        body.append("print(redundancy.correlation_before[0].round(2), redundancy.correlation_after[0].round(2))")
+        imports += IMPORT_ARRAYS
+        body += [ARRAYS, "print(redundancy.correlation_before[0], redundancy.correlation_after[0])"]
     needs = ["text", "pixels"]
     if len(case.prompts) > 2:
         imports.append("from analysis import label_set_effect")
         needs.append("region")
         region = ", region=region" if case.region else ""
         body.append(f"effect = label_set_effect(features, text, prompts{region})")
-        body.append("print(effect.mean_change[0].round(3))  # a row a label that is left out")
+        body.append("print(effect.mean_change[0])  # a row a label that is left out")
     return join(python_case(case, *needs), imports, body)

@@ -13,4 +13,5 @@ PAGE = PageInfo(
         "their patches, or drag over the image to light up its points."
     ),
     settings=SpaceSettings,
+    has_headline=True,
 )

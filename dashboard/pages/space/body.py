@@ -10,7 +10,9 @@ import streamlit as st
 from dashboard import events, services, state
 from dashboard.case import METHOD_NAMES, Case, method_title
 from dashboard.figures import PATCHES_CURVE, plot_photo
+from dashboard.figures.maps import drawn_ratio
 from dashboard.figures.space import POINTS_CURVE, Layout, plot_space, plot_space_frames
+from dashboard.pages.space import PAGE
 from dashboard.pages.space.exports import space_exports
 from dashboard.pages.space.results import MAX_OVERLAY, SEED, chosen_block, layout, projection_of, space_key
 from dashboard.pages.space.settings import COLOURS, PROJECTIONS, TOKENS_OF, SpaceSettings
@@ -20,14 +22,20 @@ from dashboard.panels.texts import plain, shorten
 from dashboard.panels.work import work_through
 from dashboard.regions import outline_path
 
-TOKENS_TITLES = {"block": "a block", "method": "a method", "all_blocks": "all blocks, animated"}
+TOKENS_TITLES = {"block": "a block", "method": "a method", "all_blocks": "all blocks"}
 PROJECTION_TITLES = {"pca": "PCA", "umap": "UMAP"}
-COLOUR_TITLES = {"region": "region", "nearest": "nearest prompt", "source": "block or method"}
+COLOUR_TITLES = {"region": "region", "nearest": "nearest prompt", "source": "source"}
 MODES = ("points", "box", "lasso")
 MOUSE_TITLES = {"lasso": "lasso", "select": "box", "pan": "click"}
 """Plotly's drag modes. Streamlit hears no click while one of the first two is on."""
 
 MOUSE = "space mouse"
+TALLEST_PX = 560
+
+READ = """
+**Lasso** and **box** light patches, on the points and on the image; a **click** chooses one patch everywhere. *All
+blocks* has a slider and a button that plays them one after the other.
+"""
 
 HELP = f"""
 Every point is a **patch token**, brought to length 1, so that distance is cosine. Tokens of **a block** are the
@@ -56,7 +64,7 @@ def render_space(case: Case, own: SpaceSettings) -> Exports:
         return Exports()
     found = layout(case, own, projected)
     points, image = st.columns([1.6, 1], gap="medium")
-    with points:
+    with points, st.container(key="window-points"):
         _render_points(case, own, found, by)
     with image:
         _render_photo(case, own, found)
@@ -65,7 +73,7 @@ def render_space(case: Case, own: SpaceSettings) -> Exports:
 
 def _render_controls(case: Case, own: SpaceSettings, offered: tuple[str, ...], by: str) -> None:
     tower = services.model(case).tower
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="headline"):
         _choose("Tokens of", TOKENS_OF, TOKENS_TITLES, own, "tokens_of")
         if own.tokens_of == "method":
             _render_method(case, own)
@@ -77,12 +85,15 @@ def _render_controls(case: Case, own: SpaceSettings, offered: tuple[str, ...], b
         st.segmented_control(
             "Mouse",
             [*MOUSE_TITLES],
+            label_visibility="collapsed",
             default="lasso",
             required=True,
             format_func=MOUSE_TITLES.__getitem__,
             key=MOUSE,
-            help="Lasso and box light patches, on the points and on the image; a click chooses one patch everywhere.",
         )
+        with st.popover("more", type="tertiary"):
+            st.markdown(PAGE.look_for)
+            st.markdown(READ)
 
 
 def offered_colours(case: Case, own: SpaceSettings) -> tuple[str, ...]:
@@ -108,6 +119,7 @@ def _choose(
         options,
         format_func=titles.__getitem__,
         required=True,
+        label_visibility="collapsed",
         **state.setting(own, field, value),
     )
 
@@ -115,11 +127,12 @@ def _choose(
 def _render_block(case: Case, own: SpaceSettings, depth: int) -> None:
     block = chosen_block(case, depth)
     if depth > 1:
-        st.slider(
+        st.selectbox(
             "Block",
-            0,
-            depth - 1,
-            width=150,
+            range(depth),
+            format_func=lambda index: f"block {index}",
+            label_visibility="collapsed",
+            width=105,
             **state.widget("space block", block, lambda case, chosen: replace(case, layer=chosen)),
         )
     others = [str(index) for index in range(depth) if index != block]
@@ -131,7 +144,8 @@ def _render_method(case: Case, own: SpaceSettings) -> None:
         "Method",
         METHOD_NAMES,
         format_func=method_title,
-        width=150,
+        width=140,
+        label_visibility="collapsed",
         help="Method A of all pages.",
         **state.widget("space method", case.method_a, lambda case, chosen: replace(case, method_a=chosen)),
     )
@@ -148,8 +162,9 @@ def _render_overlay(own: SpaceSettings, label: str, options: list[str]) -> None:
         options,
         format_func=method_title,
         max_selections=MAX_OVERLAY,
-        placeholder="none",
-        width=170,
+        placeholder=label,
+        label_visibility="collapsed",
+        width=150,
         **state.setting(own, "overlay", kept, lambda chosen: (*others, *chosen)),
     )
 
@@ -164,12 +179,8 @@ def _render_points(case: Case, own: SpaceSettings, found: Layout, by: str) -> No
         figure = plot_space(found, by, own.lit, case.patch, f"{kind} of patch tokens: {', '.join(found.sources)}")
     figure.update_layout(dragmode=st.session_state[MOUSE])
     n = found.coordinates.shape[1]
-    render_figure(figure, key="space points", on_event=lambda event: _take(event, POINTS_CURVE, n), modes=MODES)
-    mouse = st.session_state[MOUSE]
-    st.caption(
-        "Click a point to choose its patch everywhere."
-        if mouse == "pan"
-        else f"Draw a {MOUSE_TITLES[mouse]} around points to light their patches on the image."
+    render_figure(
+        figure, key="space points", on_event=lambda event: _take(event, POINTS_CURVE, n), modes=MODES, stretch=True
     )
 
 
@@ -187,17 +198,26 @@ def _render_photo(case: Case, own: SpaceSettings, found: Layout) -> None:
         lit=own.lit,
         outline="" if mask is None else outline_path(mask, size),
         patch=case.patch,
-        title="Lit patches on the image" if own.lit else "The image",
-        height=400,
     )
-    figure.update_layout(dragmode=st.session_state[MOUSE])
+    figure.update_layout(dragmode=st.session_state[MOUSE], margin={"l": 0, "r": 0, "t": 0, "b": 0})
     n = found.coordinates.shape[1]
-    render_figure(figure, key="space photo", on_event=lambda event: _take(event, PATCHES_CURVE, n), modes=MODES)
+    ratio = drawn_ratio(*size[::-1])
+    st.html(
+        f"<style>.st-key-framed-photo {{ aspect-ratio: {ratio:.3f}; max-width: {TALLEST_PX * ratio:.0f}px; }}</style>"
+    )
+    with st.container(key="framed-photo"):
+        render_figure(
+            figure,
+            key="space photo",
+            on_event=lambda event: _take(event, PATCHES_CURVE, n),
+            modes=MODES,
+            stretch=True,
+        )
     if not own.lit:
         st.caption(
-            "Click a patch to find its point."
+            "Click a point or a patch to choose it everywhere."
             if st.session_state[MOUSE] == "pan"
-            else "No patch is lit. Drag over the image to light the points of its patches."
+            else f"No patch is lit. Draw a {MOUSE_TITLES[st.session_state[MOUSE]]} around points or over the image."
         )
         return
     with st.container(horizontal=True, vertical_alignment="center"):

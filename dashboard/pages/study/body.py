@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
+from analysis import numerals
 from analysis.studies import StudyFolder
 from analysis.studies.pairs import MOST_PAIRS, Pairs
 from dashboard import state, studies
@@ -202,8 +203,8 @@ def _picture(
     seen, settings = shown.seen, shown.settings
     index, text = int(seen.index[row]), str(seen.text[row])
     auc, contrast = (float(seen.figure(name, settings.method)[row]) for name in ("flip_auc", "contrast"))
-    figures = f"AUC {auc:.2f} · {contrast:+.3f}".replace("-", "−")
-    note = figures if terms is None else f"AUC {auc:.2f}\n{settings.component} {terms[row]:+.3f}".replace("-", "−")
+    figures = f"AUC {numerals.auc(auc)} · {numerals.signed(contrast)}"
+    note = figures if terms is None else f"AUC {numerals.auc(auc)}\n{settings.component} {numerals.signed(terms[row])}"
     source = paint(thumbnail(studies.picture_name(shown.key[0], index)), maps.get((index, text)), limit)
     title = f"{seen.names.get(index, index)}: “{text}”, {method_title(settings.method)}, {figures}"
     return Picture(source, title, f"{text}\n{note}", index in settings.chosen and len(settings.chosen) == 1)

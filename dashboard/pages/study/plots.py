@@ -146,7 +146,7 @@ def render_scatter(
     """Draws it; dots in a lasso are the selection of all plots."""
     figure, drawn = scatter_figure(shown, x, y, title, axes, diagonal)
     take = lambda event: _take_images(event, shown.seen, drawn)  # noqa: E731
-    render_figure(figure, key, take, modes=("points", "lasso", "box"))
+    render_figure(figure, key, take, modes=("points", "lasso", "box"), tools=True)
 
 
 def _auc_pairs(shown: Shown) -> Axes:

@@ -107,7 +107,7 @@ class Board {
     const { positive, negative } = this.data.colours;
     const share = known ? Math.min(1, Math.abs(value) / limit) : 0;
     cell.textContent = known ? brief(value, limit) : "–";
-    cell.title = known ? `${this.data.units[index].text}: ${(value < 0 ? "−" : "+") + Math.abs(value).toPrecision(3)}` : "no value";
+    cell.title = known ? `${this.data.units[index].text}: ${signed(value)}` : "no value";
     cell.style.backgroundColor = `rgba(${known && value < 0 ? negative : positive},${SHADE * share})`;
     cell.classList.toggle("chosen", index === this.data.chosen);
   }

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 
 from analysis import Region
+from analysis.numerals import signed
 from analysis.word_measures import WORD_MEASURES
 from dashboard import catalogue, services, state
 from dashboard.case import METHOD_NAMES, Case, method_title
@@ -136,7 +137,7 @@ def _set_caption(case: Case, text: str) -> Case:
 
 
 def _render_headline(case: Case, own: WordsSettings, shown: Board) -> None:
-    st.markdown(f"#### {plain(headline(case, shown))}", width="content")
+    st.markdown(f"## {plain(headline(case, shown))}", width="content")
     with st.popover("more", type="tertiary"):
         st.markdown(PAGE.look_for)
         for name, text in notes(own, shown).items():
@@ -165,7 +166,7 @@ def headline(case: Case, shown: Board) -> str:
     agreement = shown.agreement
     if not told or agreement is None or not np.isfinite(agreement.mean):
         return f"First for {where}: {names}" if told else f"No measure finds a word for {where}"
-    return f"First for {where}: {names} · mean agreement {agreement.mean:+.2f}".replace("-", "−")
+    return f"First for {where}: {names} · mean agreement {signed(agreement.mean)}"
 
 
 def notes(own: WordsSettings, shown: Board) -> dict[str, str]:
@@ -179,8 +180,8 @@ def notes(own: WordsSettings, shown: Board) -> dict[str, str]:
         if found.gap is not None:
             total = float(np.nansum(found.image))
             said[name] = (
-                f"its words add up to {total:+.3f}, the change of the cosine from {BASELINE_TITLES[own.baseline]} to "
-                f"the caption; completeness gap {found.gap:+.1e}".replace("-", "−")
+                f"its words add up to {signed(total)}, the change of the cosine from {BASELINE_TITLES[own.baseline]} "
+                f"to the caption; completeness gap {signed(found.gap)}"
             )
     return said
 

@@ -16,7 +16,7 @@ from dashboard.pages.words.board import word_limit
 from dashboard.pages.words.results import Board, caption_of
 from dashboard.pages.words.settings import WordsSettings
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import import_methods, join, python_case, python_method
+from dashboard.snippets import import_methods, import_numerals, join, python_case, python_method
 from data.store import to_csv
 
 
@@ -110,6 +110,7 @@ def python_words(case: Case, own: WordsSettings, measures: list[str]) -> str:
     imports = [
         "from surgery import encode_dense",
         *import_methods([case.method_a]),
+        *import_numerals("signed"),
         "from analysis.word_measures import word_relevance",
         "from analysis.word_targets import read_target",
     ]
@@ -122,6 +123,6 @@ def python_words(case: Case, own: WordsSettings, measures: list[str]) -> str:
         f"measures = {measures!r}",
         f"found = {{m: word_relevance(model, features, target, m, pixels=pixels{baseline}) for m in measures}}",
         "for name, one in found.items():",
-        f'    print(name, *(f"{{word}} {{value:+.3g}}" for word, value in zip(target.units, {shown}, strict=True)))',
+        f'    print(name, *(f"{{word}} {{signed(value)}}" for word, value in zip(target.units, {shown}, strict=True)))',
     ]
     return join(python_case(case, "pixels"), imports, body)

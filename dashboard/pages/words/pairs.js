@@ -89,7 +89,7 @@ class Pairs {
     }
     const word = this.word ?? chosen;
     const value = this.values[word * order.length + this.at.index];
-    const text = Number.isFinite(value) ? (value < 0 ? "−" : "+") + Math.abs(value).toPrecision(3) : "no value";
+    const text = Number.isFinite(value) ? signed(value) : "no value";
     this.reading.textContent = `“${units[word]}”, row ${patch[0]}, column ${patch[1]}: ${text}`;
   }
 
