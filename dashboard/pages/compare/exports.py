@@ -13,7 +13,7 @@ from dashboard.pages.compare import table
 from dashboard.pages.compare.results import Side
 from dashboard.pages.compare.settings import CompareSettings
 from dashboard.panels.page import Exports, File
-from dashboard.snippets import Script, import_methods, join, python_case, python_empty, python_method
+from dashboard.snippets import Script, import_methods, import_numerals, join, python_case, python_empty, python_method
 from data.store import to_csv, to_json
 
 
@@ -85,12 +85,14 @@ def _python_side(side: Side) -> tuple[list[str], list[str]]:
         measure = f"feature_surgery(features, text{', redundant=empty' if len(case.prompts) == 1 else ''})"
     body += [
         f"map_{name} = {measure}.patches[0, :, :, {pin.prompt}].cpu().numpy()  # (gh, gw)",
-        f'print("{side.letter}", map_{name}.shape, f"mean {{map_{name}.mean():+.3f}}")',
+        f'print("{side.letter}", map_{name}.shape, f"mean {{signed(map_{name}.mean())}}")',
     ]
+    imports += import_numerals("signed")
     if side.depth is not None:
+        imports += import_numerals("auc")
         imports.append("from analysis import contrast, decompose, flip_auc, logit_lens")
         body += [
-            f'print(f"contrast {{contrast(map_{name}, region):+.3f}}, AUC {{flip_auc(map_{name}, region):.2f}}")',
+            f'print("contrast", signed(contrast(map_{name}, region)), "AUC", auc(flip_auc(map_{name}, region)))',
             "trace = model.trace(pixels, position_interpolation=method.position_interpolation)",
             f"feature = text[{pin.prompt} : {pin.prompt + 1}]",
             f"blame_{name} = decompose(trace, feature, method)",

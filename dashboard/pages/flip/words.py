@@ -179,8 +179,8 @@ def _render_channel(case: Case, own: FlipSettings, report: FlipReport, features:
     share = f"{signed(float(terms.terms[channel]))} of {signed(report.contrast['clip'])}"
     st.caption(
         plain(
-            f"Over the patches its magnitude is {number(terms.ratio[channel])} times the median channel's; it adds {share} "
-            "to the contrast. Texts nearest to what a positive value writes (right) and a negative one (left):"
+            f"Over the patches its magnitude is {number(terms.ratio[channel])} times the median channel's; it adds "
+            f"{share} to the contrast. Texts nearest to what a positive value writes (right) and a negative one (left):"
         )
     )
     words, direction = read_word_list(list_name(case)), channel_direction(services.trace(case), channel)
