@@ -103,7 +103,7 @@ def _draw_reach(axes: Axes, trace: Any, x: Any, y: Any) -> None:
 
 def _draw_markers(axes: Axes, trace: go.Scatter, label: str | None) -> None:
     count = len(trace.x)
-    sizes = np.broadcast_to(trace.marker.size or 6, count) * 0.7  # pixels -> points
+    sizes = np.broadcast_to(6 if trace.marker.size is None else trace.marker.size, count) * 0.7  # pixels -> points
     named = trace.line.color if trace.marker.color is None else trace.marker.color
     opacity = 1.0 if trace.marker.opacity is None else trace.marker.opacity
     if isinstance(named, np.ndarray) and named.dtype.kind in "uif":  # numbers on a scale

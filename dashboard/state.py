@@ -34,6 +34,7 @@ SEEN, HISTORY, WRITTEN, NOTES = "seen_view", "history", "written_address", "note
 
 WIDGET = "widget:"
 T = TypeVar("T")
+Given = Mapping[str, Any] | None
 OWN: Any = object()
 """Stands for a field's own value."""
 MAX_UPLOADS = 4
@@ -159,9 +160,7 @@ def _address() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def widget(
-    name: str, value: Any, apply: Callable[[Case, Any], Case], given: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def widget(name: str, value: Any, apply: Callable[[Case, Any], Case], given: Given = None) -> dict[str, Any]:
     """Keyword arguments that tie a widget to the case.
 
     Args:
@@ -172,11 +171,7 @@ def widget(
 
 
 def setting(
-    shown: Settings,
-    field: str,
-    value: Any = OWN,
-    read: Callable[[Any], Any] = lambda new: new,
-    given: Mapping[str, Any] | None = None,
+    shown: Settings, field: str, value: Any = OWN, read: Callable[[Any], Any] = lambda new: new, given: Given = None
 ) -> dict[str, Any]:
     """Keyword arguments that tie a widget to one field of a page's settings.
 
@@ -192,15 +187,15 @@ def setting(
     return tied(f"{kind.PAGE} {field}", value, lambda new: adjust(kind, **{field: read(new)}), given)
 
 
-def tied(name: str, value: Any, write: Callable[[Any], None], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def tied(name: str, value: Any, write: Callable[[Any], None], given: Given = None) -> dict[str, Any]:
     """Keyword arguments that tie a widget to whatever `write` writes.
 
     Args:
         name: unique on the page.
         value: what the widget shows.
         write: gets the new value of the widget, in a callback.
-        given: the argument that says what the widget shows, such as {"index": 2} or {"default": [...]}. A widget in a
-            popover needs it: the browser makes it when the popover is opened, and has not seen what was set before.
+        given: the argument that says what is shown, such as {"index": 2}. A widget in a popover needs it: the browser
+            makes it when the popover is opened, and has not seen what was set before.
     """
     key = WIDGET + name
     if given is not None:

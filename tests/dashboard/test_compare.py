@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.decomposition import Component
+from analysis.numerals import signed
 from dashboard import pins, services
 from dashboard.case import Case, pin_of
 from dashboard.figures.compare import plot_blames, plot_lenses
@@ -120,7 +121,7 @@ def test_the_table_has_differences_of_one_unit_only(sides: list[results.Side]) -
     rows = {row[0]: row[1:] for row in table.figure_rows(CompareSettings(place=(0, 0)), sides)}
     assert rows["contrast"][0] == "−0.335" and rows["flip AUC, 95 % interval"][0].startswith("0.0")
     corner = sides[0].found.values[0, 0] - sides[1].found.values[0, 0]
-    assert rows["chosen place"][2] == f"{corner:+.3f}".replace("-", "−")
+    assert rows["chosen place"][2] == signed(corner)
     after = side_of("B", "", replace(CLIP, feature_surgery=True))
     mixed = {row[0]: row[1:] for row in table.figure_rows(CompareSettings(), [sides[0], after])}
     assert mixed["contrast"][2] == "–" and mixed["flip AUC, 95 % interval"][2] != "–"
