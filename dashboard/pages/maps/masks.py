@@ -24,6 +24,7 @@ from dashboard.panels.page import EXPECTED, File
 from dashboard.panels.texts import plain
 from dashboard.panels.work import is_under_way, watch, work_through
 from dashboard.regions import outline_path
+from data.images import decode_mask
 
 HERE = Path(__file__).resolve().parent
 TITLE = "Cutting out masks"
@@ -240,9 +241,9 @@ def _natural(value: object) -> bool:
 
 
 def _take_as_region(mask: np.ndarray) -> None:
-    """The mask becomes the region, kept on the server like one that was uploaded."""
-    labels = mask.astype(np.uint8)
-    state.update(region=f"mask:{state.remember_mask(labels, 'mask.png', png_of(mask))}")
+    """The mask becomes the region, kept like an upload of its file, so that it survives a reload."""
+    content = png_of(mask)
+    state.update(region=f"mask:{state.remember_mask(decode_mask(content), 'mask.png', content)}")
 
 
 def png_of(mask: np.ndarray) -> bytes:
