@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.explainers import CAPTION_EXPLAINERS, caption_relevance, explain_caption
+from analysis.text_gradients import integrated_gradients
 from analysis.text_paths import integrate_vectors, token_path
 from analysis.text_tokens import compute_token_relevance
 from analysis.word_targets import TargetTerm, WordTarget, signed_sum
@@ -158,11 +159,19 @@ def _exclip(run: WordPass) -> Tensor:
 def _gradients(run: WordPass) -> Tensor:
     columns = []
     for term in run.target.terms:
-        path = token_path(run.model, term.caption, run.baseline)
-        vectors = integrate_vectors(path, run.steps, run.on_step)  # (k, d)
-        values = term.weight * (run.vectors @ vectors.to(run.vectors).mT)
+        values = term.weight * _token_gradients(run, term)
         columns.append(_units_of(term, values, np.sum)[:, 1:-1])
     return _spread(run.target, torch.cat(columns, dim=1))
+
+
+def _token_gradients(run: WordPass, term: TargetTerm) -> Tensor:
+    """(n, k); for the image alone one gradient a point does, where patches need one a token."""
+    settings = {"steps": run.steps, "on_step": run.on_step}
+    if len(run.vectors) == 1:
+        found = integrated_gradients(run.model, run.features, term.caption.text, baseline=run.baseline, **settings)
+        return torch.from_numpy(found.tokens)[None].to(run.vectors)
+    vectors = integrate_vectors(token_path(run.model, term.caption, run.baseline), **settings)  # (k, d)
+    return run.vectors @ vectors.to(run.vectors).mT
 
 
 @dataclass(frozen=True, slots=True)

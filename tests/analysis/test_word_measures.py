@@ -124,6 +124,8 @@ def test_a_difference_of_captions_is_explained_term_by_term(toy, pixels, feature
     assert shares.sum() == pytest.approx(1, abs=1e-5) and (shares >= 0).all()
     gradients = word_relevance(toy, features, target, "gradients", patches=False)
     assert abs(gradients.gap) < 1e-4
+    with_maps = word_relevance(toy, features, target, "gradients")
+    np.testing.assert_allclose(gradients.image, with_maps.image, atol=1e-5)
 
 
 def test_rank_agreement():

@@ -12,7 +12,7 @@ from analysis.word_measures import STEPS, WORD_MEASURES, WordRelevance, word_rel
 from analysis.word_targets import WordTarget, read_target
 from dashboard import catalogue, services
 from dashboard.case import Case, method_of
-from dashboard.jobs import Job
+from dashboard.jobs import Job, preload
 from dashboard.keys import Maps
 from dashboard.pages.words.settings import WordsSettings
 from dashboard.panels.work import work_through
@@ -167,6 +167,8 @@ def relevance_work(case: Case, target: WordTarget, key: WordsKey) -> Callable[[J
     steps = len(target.terms) * (STEPS if key.measure == "gradients" else 1 + rows * columns * key.patches)
 
     def work(job: Job[WordRelevance]) -> WordRelevance:
+        if key.measure == "gradients" and not key.patches:
+            preload("captum.attr")
         with turn:
             pixels = loaded.preprocess([picture.to_pil()], key.trace.size, fit=key.trace.fit)
             return word_relevance(
