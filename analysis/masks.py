@@ -35,6 +35,8 @@ WALKER_BACKGROUND = 0.4
 """Cells of the map in [0, 1] that are sure to be off the object: the walker knows no objects and needs many seeds."""
 WALKER_LEVELS = (0.5, 0.3, 0.7)
 """Probabilities at which its candidates are cut."""
+CORE = 0.25
+"""Half axes, in sides of a box that stands alone, of the ellipse in its middle that is taken for the object."""
 POINTS_AN_OBJECT = 3
 
 
@@ -207,7 +209,7 @@ def random_walker_masks(rgb: np.ndarray, points: PromptPoints | None = None, box
 
     Args:
         rgb: uint8 (H, W, 3).
-        points: positive and negative points; None needs a box, whose centre is the positive one.
+        points: positive and negative points; None needs a box, whose middle (see `CORE`) is taken for the object.
         box: what lies outside is off the object.
 
     Raises:
@@ -249,6 +251,10 @@ def _seeds(
         inside[first:last, int(left * columns_a_px) : max(1, round(right * columns_a_px))] = True
         seeds[~inside] = 2
         if points is None:
+            y, x = (np.arange(side) + 0.5 for side in shape)
+            across = ((x / columns_a_px - (left + right) / 2) / ((right - left) * CORE)) ** 2
+            down = ((y / rows_a_px - (top + bottom) / 2) / ((bottom - top) * CORE)) ** 2
+            seeds[down[:, None] + across <= 1] = 1
             seeds[int((top + bottom) / 2 * rows_a_px), int((left + right) / 2 * columns_a_px)] = 1
     for (x, y), label in zip(points.xy, points.labels, strict=True) if points is not None else ():
         row, column = min(int(y * rows_a_px), shape[0] - 1), min(int(x * columns_a_px), shape[1] - 1)
