@@ -132,6 +132,7 @@ class Board {
 // Two digits without the zero before the point, and 0 for what is nothing beside the largest.
 function brief(value, limit) {
   if (Math.abs(value) < 0.005 * limit) return "0";
+  if (Math.abs(value) < 0.00095) return value.toExponential(0).replaceAll("-", "−");
   const text = Math.abs(value) >= 0.995 ? Math.abs(value).toPrecision(2) : String(+Math.abs(value).toPrecision(2)).replace(/^0\./, ".");
   return (value < 0 ? "−" : "") + text;
 }
