@@ -4,11 +4,13 @@
     with turn:                      # waits for its place; taken again in the same thread, it is there already
         ...
 
-Small work never waits for large work: the two share the cores, so a pass at a model's own size takes about twice its
-time while another visitor's pass over thousands of patches runs. Who was served last comes last.
+Small work never waits for large work. The two share the cores; where threads have priorities of their own (Linux), a
+job that does large work has a low one, so that it takes what small work leaves. Who was served last comes last.
 """
 
 import itertools
+import os
+import sys
 import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from dataclasses import dataclass, field
 from dashboard import jobs
 
 POLL_S = 0.1
+NICE = 10
+"""Of a thread that does large work, as the command `nice` has it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +30,10 @@ class _Ticket:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """A queue of those who want to run work of one kind."""
+    """A queue of those who want to run work of one kind; `nice` is the priority that its jobs take, 0 for their own."""
 
     name: str
+    nice: int = 0
     condition: threading.Condition = field(default_factory=threading.Condition)
     waiting: list[_Ticket] = field(default_factory=list)
     served: dict[str, int] = field(default_factory=dict)
@@ -68,7 +73,7 @@ class Lane:
         return order.index(ticket) + (self.running is not None)
 
 
-LIGHT, HEAVY = Lane("light"), Lane("heavy")
+LIGHT, HEAVY = Lane("light"), Lane("heavy", NICE)
 _held = threading.local()
 
 
@@ -84,9 +89,16 @@ class Turn(AbstractContextManager[None]):
         if not depth:
             self.lane.enter(self.visitor)
             _held.lane = self.lane
+            _give_way(self.lane.nice)
         _held.depth = depth + 1
 
     def __exit__(self, *_: object) -> None:
         _held.depth -= 1
         if not _held.depth:
             _held.lane.leave()
+
+
+def _give_way(nice: int) -> None:
+    """Lowers the priority of a job's thread, and of those of PyTorch that it starts, for the rest of its life."""
+    if nice and jobs.current() is not None and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -1,5 +1,7 @@
 """Lanes: small work does not wait for large work, visitors come in turn, and who is stopped leaves the queue."""
 
+import os
+import sys
 import threading
 import time
 
@@ -7,7 +9,7 @@ import pytest
 
 from dashboard import jobs
 from dashboard.jobs import Stopped, start
-from dashboard.turns import Lane, Turn
+from dashboard.turns import HEAVY, LIGHT, NICE, Lane, Turn
 
 WAIT_S = 20
 
@@ -52,6 +54,18 @@ def test_lanes_do_not_wait_for_each_other() -> None:
     assert small.wait(WAIT_S) and not large.wait(0)
     go_on.set()
     assert large.wait(WAIT_S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_large_work_gives_way_to_small_work() -> None:
+    def priority(lane: Lane) -> int:
+        with Turn(lane, "a"):
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    found = {lane.name: start(lane.name, lambda job, lane=lane: priority(lane)).result() for lane in (LIGHT, HEAVY)}
+    assert found == {"light": ours, "heavy": NICE}
+    assert priority(HEAVY) == ours  # a thread that is no job serves others afterwards
 
 
 def test_a_turn_may_be_taken_inside_of_itself() -> None:

@@ -12,19 +12,20 @@ MARK = "soak"
 
 def main() -> int:
     """Runs the plan; 1 where something was found that must not be."""
-    options = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     for name, kind in (
         ("clients", int),
         ("seconds", float),
+        ("pause-s", float),
         ("interactions", int),
         ("addresses", int),
         ("files", int),
         ("kills", int),
     ):
-        options.add_argument(f"--{name}", type=kind, default=getattr(Plan(), name))
-    options.add_argument("--write", type=Path, help="document whose table is replaced, docs/serving.md")
-    chosen = options.parse_args()
-    plan = Plan(chosen.clients, chosen.seconds, chosen.interactions, chosen.addresses, chosen.files, chosen.kills)
+        parser.add_argument(f"--{name}", type=kind, default=getattr(Plan(), name.replace("-", "_")))
+    parser.add_argument("--write", type=Path, help="document whose table is replaced, docs/serving.md")
+    chosen = parser.parse_args()
+    plan = Plan(**{name: value for name, value in vars(chosen).items() if name != "write"})
     with tempfile.TemporaryDirectory() as folder:
         found = soak(plan, Path(folder), lambda line: print(line, flush=True))
     lines = table(plan, found)
@@ -59,7 +60,8 @@ def table(plan: Plan, found: Found) -> list[str]:
         (f"{found.kills} kills of a command: half files", len(found.half_files), "0", not found.half_files),
     ]
     head = [
-        f"Visitors for {plan.seconds:.0f} s, two models, loopback only:",
+        f"Visitors for {plan.seconds:.0f} s, two models, loopback only; between an answer and the next question "
+        f"{plan.pause_s:g} s on average:",
         "",
         "| what | found | target | verdict |",
         "| --- | --- | --- | --- |",

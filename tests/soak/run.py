@@ -32,12 +32,14 @@ class Plan:
     Attributes:
         clients: visitors at once; the last one runs heavy passes.
         seconds: for which they interact.
+        pause_s: between the answer that a visitor got and what it asks next, this long on average.
         interactions: light ones at least, whatever the time.
         addresses, files, kills: how many of each.
     """
 
     clients: int = 8
     seconds: float = 600.0
+    pause_s: float = 2.0
     interactions: int = 1000
     addresses: int = 500
     files: int = 200
@@ -147,6 +149,7 @@ def _visit(plan: Plan, server: Server, views: list[Query], expected: list[str], 
             index = choice.randrange(len(views))
             if _ask(server, views[index], found) != expected[index]:
                 found.wrong.append(str(views[index]))
+            over.wait(choice.uniform(0.5, 1.5) * plan.pause_s)
 
     def heavy() -> None:
         while not over.is_set():

@@ -14,7 +14,7 @@ WAIT_S = 200.0
 
 @pytest.mark.timeout(600)
 def test_visitors_addresses_files_and_kills(tmp_path: Path) -> None:
-    plan = Plan(clients=4, seconds=10, interactions=12, addresses=14, files=60, kills=1)
+    plan = Plan(clients=4, seconds=10, pause_s=0, interactions=12, addresses=14, files=60, kills=1)
     found = soak(plan, tmp_path)
     assert found.wrong == found.exceptions == found.errors == found.half_files == []
     assert len(found.light_s) >= plan.interactions and found.heavy >= 1 and found.tracebacks == 0
