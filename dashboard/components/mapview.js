@@ -333,10 +333,10 @@ class MapView {
 
   // A line of a note; a flip AUC shows by mark and colour on which side of chance it lies.
   line(text) {
-    const node = element("div", {}, text);
-    const auc = parseFloat(/^AUC ([\d.]+)/.exec(text)?.[1]);
-    if (auc > 0.5 || auc < 0.5) node.className = auc < 0.5 ? "auc flipped" : "auc";
-    return node;
+    const found = /AUC ([\d.]+)/.exec(text);
+    if (!found || +found[1] === 0.5) return element("div", {}, text);
+    const auc = element("span", { className: +found[1] < 0.5 ? "auc flipped" : "auc" }, text.slice(found.index));
+    return element("div", {}, text.slice(0, found.index), auc);
   }
 
   outlines() {

@@ -132,10 +132,10 @@ def plot_channels(found: Redundancy, count: int = 12, height: int = 330) -> go.F
         hovertemplate="channel %{x}: %{y:.3r} %<extra></extra>",
     )
     total = 100 * float(found.channel_share[0].sum())
-    title = f"{len(channels)} channels: {shares.sum():.0f} of {total:.0f} % shared"
+    title = f"Channels: {shares.sum():.0f} of {total:.0f} %"
     figure = apply_theme(go.Figure(bars), title, height)
     figure.update_layout(showlegend=False, bargap=0.25)
-    figure.update_xaxes(title="channel of the embedding", type="category", tickangle=-60)
+    figure.update_xaxes(title="channel", type="category", tickangle=-60)
     figure.update_yaxes(title="share of energy", ticksuffix=" %", rangemode="tozero", nticks=5)
     return figure
 

@@ -54,7 +54,7 @@ class Cell:
     Attributes:
         title: above it, such as the method.
         values: (gh, gw) signed values; ignored where `error` is set.
-        note: under it; a line that begins with "AUC" is marked with the side of 0.5 that it lies on.
+        note: under it; a flip AUC in it, such as "AUC 0.02", is marked with the side of 0.5 that it lies on.
         hint: tooltip of the title.
         points: prompt points in pixels of the image.
         action: label of a button that shows on hover, such as "pin"; "" for none.

@@ -23,7 +23,7 @@ class Pairs {
     this.line = element("div", { className: "line" });
     this.reading = element("div", { className: "reading" });
     const body = element("div", { className: "body" }, this.canvas, this.edge, this.line, this.chosen, this.column);
-    root.replaceChildren(this.title = element("h4"), element("div", { className: "grid" }, this.labels, body), this.reading);
+    root.replaceChildren(this.title = element("h2"), element("div", { className: "grid" }, this.labels, body), this.reading);
     body.onpointermove = (event) => this.move(event);
     body.onpointerleave = () => tellPatch(this.root, null, this.data.grid);
     body.onclick = () => this.at && this.send({ type: "patch", row: this.at.patch[0], column: this.at.patch[1] });
