@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 from dashboard.figure_png import KINDS, save_page
 
 Draw = Callable[[], Figure]
+IN_WORDS = frozenset({"model", "weights", "image", "p", "region", "patch", "block", "head", "word", "pin", "pair"})
+"""Settings that the case names in words, or that are no part of a picture."""
+
 SMALL, CHARS_AN_INCH = 5.5, 22
 """Points of the line below a picture that says what is looked at, and how many characters fit."""
 
@@ -100,11 +103,17 @@ def _add_picture(target: zipfile.ZipFile, archive: Archive, key: str, title: str
         page = draw()
     except ValueError as error:
         return stem, title, f"not drawn: {error}"
-    words = textwrap.fill(archive.case, round(CHARS_AN_INCH * page.get_figwidth()))
+    words = textwrap.fill(_caption(archive), round(CHARS_AN_INCH * page.get_figwidth()))
     page.text(0.01, -0.01, words, fontsize=SMALL, va="top", color="0.4", parse_math=False)
     for kind in KINDS:
         target.writestr(f"{stem}.{kind}", save_page(page, kind, tight=True))
     return f"{stem}.{', .'.join(KINDS)}", title, "as seen on the page"
+
+
+def _caption(archive: Archive) -> str:
+    """What is looked at, and every setting that this does not name."""
+    settings = [f"{name} {', '.join(values)}" for name, values in archive.settings.items() if name not in IN_WORDS]
+    return " · ".join(filter(None, (archive.case, *settings)))
 
 
 def layout_of(name: str, content: bytes) -> str:

@@ -296,4 +296,6 @@ def _archive(info: PageInfo, exports: Exports) -> Archive:
     case, view = state.case(), state.view()
     parts = case_parts(case, image_title(case)) if info.examines_case else ()
     words = exports.about or " · ".join(part.text for part in parts)
-    return Archive(info.name, f"{info.title}: {info.question}", words, to_query(view), exports, shown.shown())
+    query = to_query(view).items()
+    settings = {name: said for name, said in query if "." not in name or name.startswith(f"{info.settings.PAGE}.")}
+    return Archive(info.name, f"{info.title}: {info.question}", words, settings, exports, shown.shown())

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from analysis.affinity import PARTNERS, Affinity, BestPartners, SameRegionMass
 from analysis.regions import Region
@@ -256,4 +255,3 @@ def test_every_download_holds_the_numbers() -> None:
     content = json.loads(files["JSON"])
     assert len(content["kinds"]["qk"]["same_region_mass"]["foreground"]) == services.trace(CASE).depth
     assert sum(content["kinds"]["kk"]["best_partner"]["background"].values()) == pytest.approx(1, abs=1e-5)
-    assert Image.open(io.BytesIO(files["PNG"])).size[0] > 300

@@ -95,7 +95,8 @@ def archive() -> Archive:
     files = {"CSV, a row a patch": File("maps.csv", lambda: arrays), "NPZ": File("a.npz", table.getvalue, "cosines")}
     exports = Exports("print(1)\n", files)
     case = "toy · “a|b `x`” · region: a ring"
-    return Archive("maps", "Maps: what?", case, {"p": ["a|b", "c"], "region": [""]}, exports, pictures)
+    settings = {"p": ["a|b", "c"], "region": [""], "size": ["448"]}
+    return Archive("maps", "Maps: what?", case, settings, exports, pictures)
 
 
 def test_the_zip_has_every_picture_three_times_and_a_readme_of_its_files() -> None:
@@ -106,7 +107,8 @@ def test_the_zip_has_every_picture_three_times_and_a_readme_of_its_files() -> No
         + ["maps.csv", "a.npz", "maps.py", "README.md"]
     )
     assert Image.open(io.BytesIO(files["maps-grid.png"])).width > 600
-    assert b"a line" in files["maps-lens.svg"] and files["maps-lens.pdf"].startswith(b"%PDF")
+    assert b"a line" in files["maps-lens.svg"] and b"region: a ring \xc2\xb7 size 448" in files["maps-lens.svg"]
+    assert files["maps-lens.pdf"].startswith(b"%PDF")
     text = files["README.md"].decode()
     assert "| maps.csv | CSV, a row a patch | 2 rows of row,value |" in text and "cosines; clip (2 x 2)" in text
     assert "a pie | not drawn: Expected traces" in text and "- p: a\\|b, c" in text and "- region: none" in text

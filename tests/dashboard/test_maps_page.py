@@ -292,5 +292,4 @@ def test_every_download_holds_the_numbers() -> None:
     np.testing.assert_array_equal(arrays["foreground"], region.foreground)
     content = json.loads(made["JSON, settings and measures"])
     assert content["methods"]["gem"]["blocks"] == 6 and len(content["measures"]) == 2 * len(CASE.prompts)
-    assert Image.open(io.BytesIO(made["PNG"])).size[0] > 300
     assert b"plotly" in made["HTML, interactive"][:5_000_000]

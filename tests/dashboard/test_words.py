@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from analysis.word_measures import word_relevance
 from analysis.word_targets import read_target
@@ -17,7 +16,7 @@ from dashboard.case import Case
 from dashboard.figures.words import MATRIX_CURVE, patch_order, plot_word_blame, plot_word_matrix
 from dashboard.pages.words.board import board_payload, pairs_payload
 from dashboard.pages.words.body import headline, map_cells, notes
-from dashboard.pages.words.exports import python_words, words_json, words_npz, words_png, words_table
+from dashboard.pages.words.exports import python_words, words_json, words_npz, words_table
 from dashboard.pages.words.results import Board, agreement_of, blame_of, blame_terms, board, caption_of, chosen_unit
 from dashboard.pages.words.settings import WordsSettings
 from data.samples import load_sample
@@ -124,7 +123,6 @@ def test_files_hold_the_numbers_of_the_page(shown: Board) -> None:
     content = json.loads(words_json(CASE, OWN, shown))
     assert content["measures"]["left_out"]["relevance"][0] is None
     assert content["measures"]["gradients"]["completeness_gap"] == shown.found["gradients"].gap
-    assert Image.open(io.BytesIO(words_png(CASE, shown, 2, SCENE.image.rgb))).format == "PNG"
 
 
 def test_the_lines_run_and_give_the_numbers_of_the_page(shown: Board) -> None:

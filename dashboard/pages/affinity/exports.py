@@ -1,4 +1,4 @@
-"""What can be taken away from the Affinity page: the maps of the patch, its weights, all weights, the measures."""
+"""What can be taken away from the Affinity page: the weights of the patch, all weights, the measures."""
 
 import io
 import json
@@ -8,11 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.affinity import PARTNERS, QUERIES, Affinity, BestPartners, SameRegionMass
-from dashboard import services
-from dashboard.case import Case, Patch, describe_image, describe_model
+from dashboard.case import Case, Patch
 from dashboard.figures.affinity import mass_over_blocks, partner_shares
-from dashboard.figures.theme import kind_title
-from dashboard.overview import overview_png
 from dashboard.pages.affinity import results
 from dashboard.pages.affinity.settings import AffinitySettings
 from dashboard.panels.page import Exports, File
@@ -29,30 +26,14 @@ def affinity_exports(case: Case, own: AffinitySettings, affinity: Affinity, patc
         affinity: of the chosen block and head.
         patch: the query whose maps are handed out.
     """
-    photo = services.image(case).rgb
     measures = (results.mass(case, affinity.kinds), results.partners(case, affinity.kinds)) if case.region else None
     return Exports(
         python=python_affinity(case, affinity, patch),
         files={
-            "PNG, the maps of the patch": File("affinity.png", lambda: affinity_png(case, affinity, patch, photo)),
             "CSV, the patch's weights": File("affinity.csv", lambda: to_csv(affinity_table(affinity, patch))),
             "NPZ, all weights": File("affinity.npz", lambda: affinity_npz(affinity)),
             "JSON, the measures": File("affinity.json", lambda: affinity_json(case, own, affinity, patch, measures)),
         },
-    )
-
-
-def affinity_png(case: Case, affinity: Affinity, patch: Patch, photo: np.ndarray) -> bytes:
-    """The attention of the patch under every kind, on one linear scale."""
-    head = "mean of heads" if affinity.head is None else f"head {affinity.head}"
-    return overview_png(
-        photo,
-        affinity.maps(patch)[:, None],  # (kinds, 1, gh, gw)
-        [f"patch row {patch[0]}, column {patch[1]}"],
-        [kind_title(kind) for kind in affinity.kinds],
-        title=f"Attention · {describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit="share of the patch's attention",
-        settings=f"Block {affinity.block}, {head}. What is missing to 1 goes to the CLS token.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be taken away from the Flip page: a picture, the terms, every array, the report."""
+"""What can be taken away from the Flip page: the terms, every array, the report."""
 
 import io
 import json
@@ -9,11 +9,9 @@ import numpy as np
 from analysis.decomposition import Component
 from analysis.flip_tables import component_table
 from analysis.flips import FlipReport
-from dashboard import services
-from dashboard.case import CUSTOM, Case, describe_image, describe_model, examined_prompt, method_title
-from dashboard.overview import overview_png
+from dashboard.case import CUSTOM, Case, examined_prompt
 from dashboard.pages.flip.look_files import look_files
-from dashboard.pages.flip.results import can_be_removed, described_part, missing_removals, path_head, read_map, term_map
+from dashboard.pages.flip.results import can_be_removed, described_part, missing_removals, path_head, read_map
 from dashboard.pages.flip.settings import FlipSettings
 from dashboard.pages.flip.words import SCENES, SEED, SHOWN, list_name, samples_of
 from dashboard.panels.page import Exports, File
@@ -21,18 +19,15 @@ from dashboard.removals import removed_parts
 from dashboard.snippets import Script, import_numerals, join, python_case, python_custom
 from data.store import to_csv
 
-CULPRIT_MAPS = 3
-
 
 def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Component | None) -> Exports:
     """The exports of the page; files are made when they are asked for."""
-    photo, report = services.image(case).rgb, with_custom(case, report)
+    report = with_custom(case, report)
     return Exports(
         python=python_flip(
             case, chosen, not missing_removals(case, heads=False), python_look(case, own, report, chosen)
         ),
         files={
-            "PNG, the maps": File("flip.png", lambda: flip_png(case, report, chosen, photo)),
             "CSV, a row a component": File("flip.csv", lambda: to_csv(component_table(report))),
             "NPZ, all arrays": File("flip.npz", lambda: flip_npz(report)),
             "JSON, the report": File("flip.json", lambda: flip_json(case, own, report)),
@@ -44,23 +39,6 @@ def flip_exports(case: Case, own: FlipSettings, report: FlipReport, chosen: Comp
 def with_custom(case: Case, report: FlipReport) -> FlipReport:
     """The report with the free method beside the presets, as the page shows it."""
     return replace(report, readings={**report.readings, CUSTOM: read_map(case, CUSTOM)})
-
-
-def flip_png(case: Case, report: FlipReport, chosen: Component | None, photo: np.ndarray) -> bytes:
-    """The CLIP map, the maps of the chosen component and the worst ones, and those of the methods, on one scale."""
-    parts = dict.fromkeys([*([chosen] if chosen else []), *(c.component for c in report.culprits[:CULPRIT_MAPS])])
-    maps = {"CLIP": report.readings["clip"].values}
-    maps |= {f"what {part.label} adds": term_map(report.blame, part) for part in parts}
-    maps |= {method_title(name): found.values for name, found in report.readings.items() if name != "clip"}
-    return overview_png(
-        photo,
-        np.stack([*maps.values()])[:, None],  # (maps, 1, gh, gw)
-        [report.text],
-        [*maps],
-        title=f"Why does it flip? {describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit="cosine",
-        settings=report.summary,
-    )
 
 
 def flip_npz(report: FlipReport) -> bytes:

@@ -1,4 +1,4 @@
-"""What can be taken away from the Layers page: a picture, the tables, every array."""
+"""What can be taken away from the Layers page: the tables, every array."""
 
 import io
 import json
@@ -6,13 +6,8 @@ from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from analysis.norms import StreamMeasure
-from dashboard.case import Case, describe_image, describe_model, examined_prompt
-from dashboard.figures.layers import GROUP_TITLES, STREAM_TITLES
-from dashboard.figures.theme import GROUP_COLOURS
+from dashboard.case import Case, examined_prompt
 from dashboard.pages.layers.results import LayerMeasures, can_be_swept, has_closed_form, sweep_grid
 from dashboard.pages.layers.settings import LayersSettings
 from dashboard.panels.page import Exports, File
@@ -23,7 +18,6 @@ from data.store import to_csv
 def layers_exports(case: Case, own: LayersSettings, measures: LayerMeasures, sweep: pd.DataFrame | None) -> Exports:
     """The exports of the page, with the alpha sweep where there is one; files are made when they are asked for."""
     files = {
-        "PNG, norms and cosines": File("layers.png", lambda: layers_png(case, measures)),
         "CSV, a row a block": File("layers.csv", lambda: to_csv(layers_table(measures))),
         "NPZ, all arrays": File("layers.npz", lambda: layers_npz(measures)),
         "JSON, settings and means": File("layers.json", lambda: layers_json(case, own, measures)),
@@ -65,35 +59,6 @@ def layers_json(case: Case, own: LayersSettings, measures: LayerMeasures) -> byt
     rows = table.where(table.notna(), None).to_dict(orient="records")
     content = {"case": asdict(case), "settings": asdict(own), "measures": rows}
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
-
-
-def layers_png(case: Case, measures: LayerMeasures) -> bytes:
-    """Norms above, cosines below, a panel a stream, a line a group."""
-    columns = len(measures.norms.streams)
-    figure = Figure(figsize=(3.6 * columns + 0.8, 6), dpi=110, layout="constrained", facecolor="white")
-    axes = figure.subplots(2, columns, squeeze=False, sharex=True, sharey="row")
-    for row, measure in enumerate((measures.norms, measures.cosines)):
-        for column, stream in enumerate(measures.norms.streams):
-            _draw(axes[row, column], measure, stream)
-        axes[row, 0].set_ylabel(measure.quantity)
-    axes[0, 0].legend(fontsize=8)
-    title = f"{describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream)
-    return stream.getvalue()
-
-
-def _draw(axes: object, measure: StreamMeasure, stream: str) -> None:
-    axes.set_title(STREAM_TITLES[stream], fontsize=9)
-    axes.set_xlabel("block", fontsize=8)
-    if stream not in measure.streams:
-        axes.set_axis_off()
-        return
-    for group in measure.groups:
-        title = GROUP_TITLES.get(group, group)
-        values = measure.mean(stream, group)[:, 0]
-        axes.plot(range(len(values)), values, "o-", ms=3, color=GROUP_COLOURS.get(title), label=title)
 
 
 def python_layers(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""What can be taken away from the Maps page: overview picture, interactive HTML, every number."""
+"""What can be taken away from the Maps page: interactive HTML, every number."""
 
 import io
 import json
@@ -11,9 +11,8 @@ import pandas as pd
 from analysis import Region, contrast, flip_auc
 from analysis.explainers import usable_explainers
 from dashboard import services
-from dashboard.case import Case, describe_image, describe_method, describe_model, method_title
+from dashboard.case import Case, method_title
 from dashboard.figures import plot_maps
-from dashboard.overview import overview_png
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.pages.maps.snippet import python_maps
 from dashboard.panels.page import Exports, File
@@ -29,7 +28,6 @@ def maps_exports(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region
     return Exports(
         python=python_maps(case, [*maps], shown_explainers(case, own)),
         files={
-            "PNG": File("maps.png", lambda: maps_png(case, own, maps, photo)),
             "HTML, interactive": File("maps.html", lambda: maps_html(case, maps, photo)),
             "CSV, a row a patch": File("maps.csv", lambda: to_csv(maps_table(case, maps))),
             "NPZ, all arrays": File("maps.npz", lambda: maps_npz(case, maps, region)),
@@ -82,22 +80,6 @@ def maps_json(case: Case, own: MapsSettings, maps: Mapping[str, Maps], region: R
     content = {"case": asdict(case), "settings": asdict(own), "methods": methods}
     content |= {"unit": next(iter(maps.values())).unit, "measures": measures}
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
-
-
-def maps_png(case: Case, own: MapsSettings, maps: Mapping[str, Maps], photo: np.ndarray) -> bytes:
-    """The grid as one picture."""
-    values = np.stack([found.patches for found in maps.values()])  # (m, gh, gw, t)
-    methods = "; ".join(f"{method_title(name)}: {describe_method(found.method)}" for name, found in maps.items())
-    return overview_png(
-        photo,
-        np.moveaxis(values, -1, 1),  # (m, t, gh, gw)
-        case.prompts,
-        [method_title(name) for name in maps],
-        title=f"{describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit=next(iter(maps.values())).unit,
-        settings=methods,
-        minmax=own.scale == "minmax",
-    )
 
 
 def maps_html(case: Case, maps: Mapping[str, Maps], photo: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""What can be taken away from the Redundancy page: maps before and after, every measure, every array."""
+"""What can be taken away from the Redundancy page: every measure, every array."""
 
 import io
 import json
@@ -10,8 +10,7 @@ import pandas as pd
 from analysis.label_set import LabelSetEffect
 from analysis.redundancy import Redundancy
 from dashboard import services
-from dashboard.case import Case, describe_image, describe_method, describe_model, method_title
-from dashboard.overview import overview_png
+from dashboard.case import Case
 from dashboard.pages.redundancy.settings import RedundancySettings
 from dashboard.panels.page import Exports, File
 from dashboard.services import Maps
@@ -25,31 +24,14 @@ def redundancy_exports(
     case: Case, own: RedundancySettings, found: Redundancy, effect: LabelSetEffect | None
 ) -> Exports:
     """The exports of the page; files are made when they are asked for."""
-    photo = services.image(case).rgb
     maps = tuple(services.maps(case, case.method_a, surgery=on) for on in (False, True))
     return Exports(
         python=python_redundancy(case),
         files={
-            "PNG, before and after": File("redundancy.png", lambda: redundancy_png(case, maps, photo)),
             "CSV, a row a label": File("redundancy.csv", lambda: to_csv(label_table(found, effect))),
             "NPZ, all arrays": File("redundancy.npz", lambda: redundancy_npz(found, maps)),
             "JSON, settings and measures": File("redundancy.json", lambda: redundancy_json(case, own, found, effect)),
         },
-    )
-
-
-def redundancy_png(case: Case, maps: tuple[Maps, ...], photo: np.ndarray) -> bytes:
-    """The maps of every label before and after feature surgery, on one scale."""
-    values = np.stack([found.patches for found in maps])  # (2, gh, gw, t)
-    name = method_title(case.method_a)
-    return overview_png(
-        photo,
-        np.moveaxis(values, -1, 1),  # (2, t, gh, gw)
-        case.prompts,
-        [f"{name}, {stage}" for stage in STAGES],
-        title=f"Feature surgery · {describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit="cosine; after: times w, minus the mean",
-        settings=describe_method(maps[0].method),
     )
 
 

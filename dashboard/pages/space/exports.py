@@ -1,4 +1,4 @@
-"""What can be taken away from the Space page: the picture, the points, how they were made."""
+"""What can be taken away from the Space page: the points, how they were made."""
 
 import io
 import json
@@ -9,7 +9,6 @@ import pandas as pd
 
 from dashboard.case import Case
 from dashboard.figure_page import figures_html
-from dashboard.figure_png import figure_png
 from dashboard.figures.space import Layout, plot_space
 from dashboard.pages.space.results import SEED
 from dashboard.pages.space.settings import SpaceSettings
@@ -21,9 +20,6 @@ from data.store import to_csv
 def space_exports(case: Case, own: SpaceSettings, found: Layout, by: str) -> Exports:
     """The exports of the page; files are made when they are asked for."""
 
-    def picture() -> bytes:
-        return figure_png(plot_space(found, by, own.lit, case.patch, ", ".join(found.sources)), (8.0, 6.4))
-
     def page() -> bytes:
         figure = plot_space(found, by, own.lit, case.patch)
         return figures_html("Which patches live together?", ", ".join(found.sources), f"{case} {own}", [figure])
@@ -31,7 +27,6 @@ def space_exports(case: Case, own: SpaceSettings, found: Layout, by: str) -> Exp
     return Exports(
         python=python_space(case, own, found),
         files={
-            "PNG": File("space.png", picture),
             "HTML, interactive": File("space.html", page),
             "CSV, a row a point": File("space.csv", lambda: to_csv(space_table(own, found))),
             "NPZ, all arrays": File("space.npz", lambda: space_npz(own, found)),

@@ -82,7 +82,7 @@ def render_words(case: Case, own: WordsSettings) -> Exports:
         _render_maps(case, own, shown, chosen)
     with side:
         _render_side(case, own, shown, chosen)
-    return words_exports(case, own, shown, chosen)
+    return words_exports(case, own, shown)
 
 
 def _render_caption(case: Case, own: WordsSettings) -> None:

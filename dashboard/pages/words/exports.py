@@ -1,4 +1,4 @@
-"""What can be taken away from the Words page: the maps of a word, every number, every array, the lines of Python."""
+"""What can be taken away from the Words page: every number, every array, the lines of Python."""
 
 import io
 import json
@@ -8,11 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from analysis.word_measures import WORD_MEASURES, WordRelevance
-from dashboard import services
-from dashboard.case import Case, describe_image, describe_model, method_title
-from dashboard.overview import overview_png
-from dashboard.pages.words.board import word_limit
+from analysis.word_measures import WordRelevance
+from dashboard.case import Case
 from dashboard.pages.words.results import Board, caption_of
 from dashboard.pages.words.settings import WordsSettings
 from dashboard.panels.page import Exports, File
@@ -20,38 +17,14 @@ from dashboard.snippets import import_methods, import_numerals, join, python_cas
 from data.store import to_csv
 
 
-def words_exports(case: Case, own: WordsSettings, shown: Board, chosen: int) -> Exports:
+def words_exports(case: Case, own: WordsSettings, shown: Board) -> Exports:
     """The exports of the page; files are made when they are asked for."""
-    photo, drawn = services.image(case).rgb, with_maps(shown)
     files = {
         "CSV, a row a word": File("words.csv", lambda: to_csv(words_table(shown))),
         "NPZ, all arrays": File("words.npz", lambda: words_npz(shown)),
         "JSON, settings and words": File("words.json", lambda: words_json(case, own, shown)),
     }
-    if drawn:
-        picture = File("words.png", lambda: words_png(case, shown, chosen, photo))
-        files = {"PNG, the maps of the word": picture, **files}
     return Exports(python=python_words(case, own, [*shown.found]), files=files)
-
-
-def with_maps(shown: Board) -> dict[str, WordRelevance]:
-    """The measures that have maps."""
-    return {name: found for name, found in shown.found.items() if found.patches is not None}
-
-
-def words_png(case: Case, shown: Board, chosen: int, photo: np.ndarray) -> bytes:
-    """The chosen unit's map under every measure, each over its own measure's largest."""
-    drawn = with_maps(shown)
-    maps = [np.nan_to_num(found.patches[..., chosen]) / word_limit(found, found.patches) for found in drawn.values()]
-    return overview_png(
-        photo,
-        np.stack(maps)[:, None],  # (measures, 1, gh, gw)
-        [shown.target.units[chosen]],
-        [WORD_MEASURES[name].title for name in drawn],
-        title=f"{describe_model(case.model, case.weights)} · {describe_image(case.image)[:20]}",
-        unit="share of each measure's largest",
-        settings=f"image features: {method_title(case.method_a)}; {shown.target.text}",
-    )
 
 
 def words_table(shown: Board) -> pd.DataFrame:
