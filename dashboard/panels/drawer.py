@@ -24,7 +24,7 @@ from dashboard.case import (
 from dashboard.jobs import Stopped
 from dashboard.panels.case import image_title
 from dashboard.panels.notes import region_note
-from dashboard.panels.texts import plain, shorten
+from dashboard.panels.texts import in_visitors_words, plain, shorten
 from dashboard.pinned import PinnedMap, pinned_map
 
 COMPARE = "dashboard/pages/compare/compare.py"
@@ -61,7 +61,7 @@ def why_not(error: Exception) -> str:
         return "its uploaded image is not here, or not any more: upload the file again"
     if isinstance(error, catalogue.DownloadNeeded):
         return f"its weights are not on this machine; open it to download them. {error.size}"
-    return str(error)
+    return in_visitors_words(str(error))
 
 
 def _render_head(case: Case) -> None:
@@ -84,7 +84,7 @@ def _render_head(case: Case) -> None:
         )
         st.page_link(COMPARE, label="Compare", icon=":material/compare:", width="content")
     if state.problem(METHOD):
-        st.error(plain(state.problem(METHOD)[1]))
+        st.error(plain(in_visitors_words(state.problem(METHOD)[1])))
     if not case.pins:
         st.caption(
             "Nothing is pinned. A pin keeps model, image, prompt, method and region; two of them can be compared."
@@ -193,7 +193,7 @@ def _render_foot(case: Case) -> None:
     st.file_uploader("Bring back a file of pins", type=["json"], key=FILE, on_change=_bring_back)
     problem = state.problem(FILE)
     if problem is not None:
-        st.error(f"{plain(problem[1])}\n\nThe drawer stays as it was.")
+        st.error(f"{plain(in_visitors_words(problem[1]))}\n\nThe drawer stays as it was.")
 
 
 def _bring_back() -> None:
