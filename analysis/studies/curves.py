@@ -21,11 +21,21 @@ MOST_SWEPT = 4000
 LAST_TURN = "turning_depth"
 
 
+def name_key(measure: str) -> str:
+    """The column that says whose the map of a row is, "method" or "explanation"; "" for rows of another kind.
+
+    >>> name_key("maps"), name_key("insertion"), name_key("layers")
+    ('method', 'explanation', '')
+    """
+    own = [key for key in MEASURES[measure].keys if key != "group"]
+    return own[0] if len(own) == 1 else ""
+
+
 def figure_choices(folder: StudyFolder) -> tuple[tuple[str, str], ...]:
     """(measure, quantity) of all figures that a study has a row a map and a method of."""
     found = []
     for name in folder.study.measures:
-        if len(MEASURES[name].keys) == 1 and "text" in folder.columns(name):
+        if name_key(name) and "text" in folder.columns(name):
             found += [(name, quantity) for quantity in quantities(folder, name)]
     return tuple(found)
 
@@ -54,7 +64,7 @@ def read_figure(
         raise ValueError(f"Expected measure and quantity to be among {known}, but got {measure} {quantity}")
     if measure == "maps" and quantity in FIGURES:
         return Columns(pairs.methods, pairs.figures[quantity], np.ones(len(pairs), bool))
-    (key,) = MEASURES[measure].keys
+    key = name_key(measure)
     wanted = np.ones(len(pairs), bool) if wanted is None else wanted
     rows = read_rows(folder, pairs, measure, [key, quantity], wanted, most)
     number, names = pd.factorize(rows[key].astype(object))

@@ -120,8 +120,8 @@ def plot_method_figures(table: pd.DataFrame, titles: Mapping[str, str], title: s
                 customdata=own[["low", "high", "maps"]].to_numpy(),
                 hovertemplate=INTERVAL_HOVER.replace("<extra>", ", %{customdata[2]:,} maps<extra>"),
             )
-    apply_theme(figure, title, HEIGHT)
-    figure.update_yaxes(autorange="reversed", type="category")
+    apply_theme(figure, title, max(HEIGHT, 18 * table["method"].nunique() + 130))
+    figure.update_yaxes(autorange="reversed", type="category", tickfont={"size": 11})
     figure.update_xaxes(title=axis)
     figure.update_layout(legend={"y": -0.3, "yanchor": "top", "x": 0, "xanchor": "left"}, margin={"b": 76})
     return figure

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.explainers import EXPLAINERS
 from analysis.studies.curves import SweepLine
 from analysis.studies.groups import FlipGroups, GroupMeans
 from dashboard import state
@@ -203,7 +204,8 @@ def figure_title(measure: str, quantity: str) -> str:
 def _method_figure(shown: Shown) -> go.Figure:
     measure, quantity = _figure(shown)
     table = results.method_figures(shown.key, measure, quantity, shown.filters)
-    titles = {name: method_title(name) for name in shown.folder.study.methods}
+    explainers = {name: found.title for name, found in EXPLAINERS.items()}
+    titles = {name: explainers.get(name, method_title(name)) for name in table["method"]}
     name, sample = figure_title(measure, quantity), ", sample" if shown.sampled else ""
     title = (
         f"{name[0].upper()}{name[1:]}: maps that {method_title(shown.settings.method)} flips, and the others{sample}"
