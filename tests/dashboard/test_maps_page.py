@@ -136,6 +136,20 @@ def test_a_stretched_or_squeezed_image_says_so(open_app) -> None:
     assert map_view(app)["photo"]["ratio"] == 0.4
 
 
+def test_thirty_prompts_stand_in_one_table_and_one_may_begin_with_an_emoji(open_app) -> None:
+    prompts = ("\N{FIRE} fire", *(f"thing {number}" for number in range(29)))
+    case = Case(image="toy-2", prompts=prompts, methods=("clip",))
+    app = open_app(case, MapsSettings(ranked=True))
+    sent = map_view(app)
+    shares = [row["share"]["value"] for row in sent["rows"]]
+    assert sent["table"] and len(shares) == 30 and shares == sorted(shares, reverse=True)
+    assert "“\N{FIRE} fire”" in {row["title"] for row in sent["rows"]} and not app.exception
+    app = open_app(case, page="redundancy")
+    assert not app.exception and not app.error
+    strike = next(box for box in app.selectbox if "Strike" in box.label)
+    assert "without “\N{FIRE} fire”" in strike.options
+
+
 def test_a_size_says_what_it_costs() -> None:
     model = load_model("toy")
     assert size_label(model, 112) == "112 px: 196 patches (native)"
