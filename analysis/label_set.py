@@ -16,6 +16,9 @@ from surgery.dense import DenseFeatures
 from surgery.features import Similarity, similarity
 from surgery.methods import Method
 
+CHANGES_AT_ONCE = 64
+"""So that a number for each of them and each label stays in the cache of the processor."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelSetEffect:
@@ -76,12 +79,13 @@ def label_set_effect(
     _check_drop(drop, labels)
     joining = [similarity(features, feature.reshape(1, -1)) for feature in (add or {}).values()]
     change = _Changes.of(before, [list(labels).index(name) for name in drop], joining)
+    mean_change, correlation = change.measures()
     return LabelSetEffect(
         labels=tuple(labels),
         changes=(*drop, *(add or ())),
         joined=(False,) * len(drop) + (True,) * len(joining),
-        mean_change=leave(change.mean_change()),
-        correlation=leave(change.correlation()),
+        mean_change=leave(mean_change),
+        correlation=leave(correlation),
         contrast=None if region is None else leave(change.contrast(region)),
         contrast_before=None if region is None else leave(mean_contrast(change.unflat(change.maps), region)),
         method=features.method,
@@ -145,27 +149,42 @@ class _Changes:
         """(b, n, t) -> (b, gh, gw, t)."""
         return maps.unflatten(1, self.grid)
 
-    def mean_change(self) -> Tensor:
-        """Mean over patches of |(c - 1) A_t - (c u - m)|, (b, k, t)."""
-        moved = self.scale[:, None] * self.common - self.mean[..., None]  # (b, n, k)
-        factor = self.scale - 1
+    def measures(self) -> tuple[Tensor, Tensor]:
+        """Mean over patches of |(c - 1) A_t - (c u - m)|, and correlation of A_t - u with A_t - m; each (b, k, t).
+
+        A few changes at a time, whose numbers stay in the cache: beside the results, memory grows with k + t.
+        """
+        b, k, t = *self.scale.shape, self.weighted.shape[-1]
+        found = [self.weighted.new_empty(b, k, t, dtype=torch.float32) for _ in range(2)]
+        labels = self.weighted.float()  # (b, n, t)
+        a = self.weighted - self.weighted.mean(dim=1, keepdim=True)
+        m = self.mean[..., None] - self.mean.mean(dim=1)[:, None, None]  # (b, n, 1)
+        for start in range(0, k, CHANGES_AT_ONCE):
+            some = slice(start, start + CHANGES_AT_ONCE)
+            found[0][:, some] = self._mean_change(some, labels)
+            found[1][:, some] = self._correlation(some, a, m)
+        return self._without_left(found[0]), self._without_left(found[1])
+
+    def _mean_change(self, some: slice, labels: Tensor) -> Tensor:
+        """For some changes, with the labels A (b, n, t) in float32; their distance from a centre needs no more."""
+        moved = self.scale[:, None, some] * self.common[..., some] - self.mean[..., None]  # (b, n, changes)
+        factor = self.scale[:, some] - 1
         still = factor.abs() < 1e-12  # then the maps move by u alone, all alike
         centre = moved / torch.where(still, torch.ones_like(factor), factor)[:, None]
-        distance = torch.cdist(centre.mT, self.weighted.mT, p=1) / self.weighted.shape[1]
-        alike = moved.abs().mean(dim=1)[..., None].expand_as(distance)
-        return self._without_left(torch.where(still[..., None], alike, factor.abs()[..., None] * distance))
+        distance = _distance(centre.float(), labels) / labels.shape[1]
+        alike = moved.abs().mean(dim=1)[..., None].to(distance)
+        return torch.where(still[..., None], alike, factor.abs()[..., None].to(distance) * distance)
 
-    def correlation(self) -> Tensor:
-        """Pearson correlation of A_t - u with A_t - m over the patches, (b, k, t)."""
-        a, u = (z - z.mean(dim=1, keepdim=True) for z in (self.weighted, self.common))
-        m = self.mean[..., None] - self.mean.mean(dim=1)[:, None, None]  # (b, n, 1)
-        aa, uu, mm = (z.square().sum(dim=1) for z in (a, u, m))  # (b, t), (b, k), (b, 1)
-        ua, um, am = u.mT @ a, (u * m).sum(dim=1), (a * m).sum(dim=1)  # (b, k, t), (b, k), (b, t)
-        product = aa[:, None] - am[:, None] - ua + um[..., None]
+    def _correlation(self, some: slice, a: Tensor, m: Tensor) -> Tensor:
+        """For some changes, with the centred labels a (b, n, t) and their centred mean m (b, n, 1)."""
+        u = self.common[..., some] - self.common[..., some].mean(dim=1, keepdim=True)
+        aa, uu, mm = (z.square().sum(dim=1) for z in (a, u, m))  # (b, t), (b, changes), (b, 1)
+        ua, um, am = u.mT @ a, (u * m).sum(dim=1), (a * m).sum(dim=1)  # (b, changes, t), (b, changes), (b, t)
+        product = (aa - am)[:, None] - ua + um[..., None]
         whole = self.weighted.square().sum(dim=1)  # (b, t)
         before = self._length(aa - 2 * am + mm, whole)[:, None]
         after = self._length(aa[:, None] - 2 * ua + uu[..., None], whole[:, None])
-        return self._without_left((product / (before * after)).clamp(-1, 1))
+        return (product / (before * after)).clamp(-1, 1)
 
     @staticmethod
     def _length(squared: Tensor, scale: Tensor) -> Tensor:
@@ -185,6 +204,16 @@ class _Changes:
             changes, labels = zip(*rows, strict=True)
             values[:, list(changes), list(labels)] = torch.nan
         return values
+
+
+def _distance(centre: Tensor, labels: Tensor) -> Tensor:
+    """Sum over patches of |centre - labels|: (b, n, c), (b, n, t) -> (b, c, t); in half the time of torch.cdist."""
+    found = centre.new_zeros(len(centre), centre.shape[2], labels.shape[2])
+    apart = torch.empty_like(found)
+    for of_centre, of_label in zip(centre.unbind(1), labels.unbind(1), strict=True):
+        torch.sub(of_centre[..., None], of_label[:, None], out=apart)
+        found.add_(apart.abs_())
+    return found
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from analysis.alpha import iterate_cosines
 from analysis.flips import diagnose
 from analysis.label_set import label_set_effect
 from analysis.regions import Region
-from surgery import METHODS, Method, dense_features, iterate_dense_features, load_model
+from surgery import CLASSIC, METHODS, Method, dense_features, iterate_dense_features, load_model
 from surgery.dense import Walk
 from tests.benchmarks.harness import compare, describe_machine
 
@@ -73,13 +73,13 @@ class Input:
 
 
 def presets(case: Input) -> Callable[[], object]:
-    methods = [Method(m.attention, m.blocks, m.residual, m.alpha, m.mlp) for m in METHODS.values()]
+    methods = [Method(m.attention, m.blocks, m.residual, m.alpha, m.mlp) for m in (METHODS[name] for name in CLASSIC)]
     return lambda: [features.cls for features in iterate_dense_features(case.trace, methods)]
 
 
 def sweep(case: Input, alphas: int) -> Callable[[], object]:
     methods = [Method(kind, alpha=0.005 * (i + 1), mlp=False) for kind in KINDS for i in range(alphas)]
-    own = [Method(m.attention, m.blocks, m.residual, m.alpha, m.mlp) for m in METHODS.values()]
+    own = [Method(m.attention, m.blocks, m.residual, m.alpha, m.mlp) for m in (METHODS[name] for name in CLASSIC)]
     text = case.texts(1)
     return lambda: [cosines.shape for cosines in iterate_cosines(Walk(case.trace), [*own, *methods], text)]
 
