@@ -150,11 +150,20 @@ def judge_explanations(
     methods = usable_methods(model.tower) if methods is None else methods
     names = usable_explainers(model.tower) if explainers is None else explainers
     found = explanation_maps(model, pixels, text, methods, names, seed)
-    values = {name: one.values[..., 0] for name, one in found.items()}
     judge = Judge(model, pixels, text)
-    curves = judge.curves(0, values, steps) if steps else dict.fromkeys(values)
-    maps = tuple(_judged(name, one, region, curves[name]) for name, one in found.items())
+    maps = tuple(iterate_judged(judge, found, region, steps))
     return Judgement(maps, float(judge.cosines(pixels)[0, 0]), model.name)
+
+
+def iterate_judged(
+    judge: "Judge", maps: Mapping[str, ExplanationMap], region: Region | None, steps: int
+) -> Iterator[JudgedMap]:
+    """Every map judged by the first text of the judge, one after the other; arguments as in `judge_explanations`."""
+    for name, one in maps.items():
+        values = one.values[..., 0]
+        curves = judge.curves(0, {name: values}, steps)[name] if steps else None
+        constant = bool(values.min() == values.max())
+        yield JudgedMap(name=name, map=one, curves=curves, constant=constant, **figures_of(values, region))
 
 
 def explanation_maps(
@@ -210,6 +219,8 @@ class Judge:
     def __init__(self, model: Model, pixels: Tensor, text: Tensor) -> None:
         with torch.inference_mode(False):
             self._run = start_pass(model, pixels, text, "bicubic")
+        self._ends: dict[int, np.ndarray] = {}
+        self._known: dict[tuple[int, int, bytes], InsertionDeletion] = {}
 
     @torch.inference_mode()
     def cosines(self, pixels: Tensor) -> Tensor:
@@ -219,16 +230,17 @@ class Judge:
     def curves(self, text: int, maps: Mapping[str, np.ndarray], steps: int) -> dict[str, InsertionDeletion]:
         """Curves by name for one of the texts and maps (gh, gw); maps of one order are followed once."""
         score = lambda x: self.cosines(x)[:, text]  # noqa: E731
-        pixels, known = self._run.pixels[0], {}
-        ends = end_scores(score, pixels)
-        orders = {name: rankdata(values).tobytes() for name, values in maps.items()}
+        pixels = self._run.pixels[0]
+        if text not in self._ends:
+            self._ends[text] = end_scores(score, pixels)
+        orders = {name: (text, steps, rankdata(values).tobytes()) for name, values in maps.items()}
         for name, values in maps.items():
-            if orders[name] not in known:
+            if orders[name] not in self._known:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", TiedMapWarning)  # `JudgedMap.constant` says it
-                    settings = {"steps": min(steps, values.size), "batch_size": BATCH, "ends": ends}
-                    known[orders[name]] = insertion_deletion(score, pixels, values, **settings)
-        return {name: known[order] for name, order in orders.items()}
+                    settings = {"steps": min(steps, values.size), "batch_size": BATCH, "ends": self._ends[text]}
+                    self._known[orders[name]] = insertion_deletion(score, pixels, values, **settings)
+        return {name: self._known[order] for name, order in orders.items()}
 
 
 def figures_of(values: np.ndarray, region: Region | None) -> dict[str, float]:
@@ -240,13 +252,6 @@ def figures_of(values: np.ndarray, region: Region | None) -> dict[str, float]:
         "flip_auc": flip_auc(values, region),
         "pointing": pointing_game(values, region),
     }
-
-
-def _judged(name: str, one: ExplanationMap, region: Region | None, curves: InsertionDeletion | None) -> JudgedMap:
-    values = one.values[..., 0]
-    return JudgedMap(
-        name=name, map=one, curves=curves, constant=bool(values.min() == values.max()), **figures_of(values, region)
-    )
 
 
 def iterate_best(table: pd.DataFrame) -> Iterator[tuple[str, str]]:

@@ -87,6 +87,7 @@ settings = st.tuples(
         scale=st.sampled_from(SCALES),
         threshold=st.none() | numbers,
         points=st.booleans(),
+        judged=st.booleans(),
         masks=st.booleans(),
         mask_prompt=texts,
         mask_cut=st.sampled_from((0.05, 0.5, 1.0)),

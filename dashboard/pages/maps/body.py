@@ -16,6 +16,7 @@ from dashboard.pages.maps import PAGE
 from dashboard.pages.maps.controls import render_controls
 from dashboard.pages.maps.explained import render_explained
 from dashboard.pages.maps.exports import maps_exports
+from dashboard.pages.maps.judged import render_judged
 from dashboard.pages.maps.masks import render_masks
 from dashboard.pages.maps.results import NO_REGION, prompt_order, readings, verdict
 from dashboard.pages.maps.settings import MapsSettings
@@ -84,7 +85,7 @@ def render_maps(case: Case, own: MapsSettings) -> Exports:
         _render_verdict(case, tuple(column.name for column in columns if column.maps and column.name in case.methods))
     view = build_view(case, own, columns, region)
     render_map_view(view, key="maps", on_event=lambda event: take_event(event, services.grid(case)))
-    more = {**render_explained(case, own), **render_masks(case, own)}
+    more = {**render_explained(case, own), **render_judged(case, own), **render_masks(case, own)}
     found = maps_exports(case, own, {c.name: c.maps for c in columns if c.maps}, region)
     return replace(found, files={**found.files, **more})
 

@@ -75,6 +75,7 @@ class MapsSettings(Settings):
         opacity: how much of the maps covers the grey photograph, in [0, 1].
         ranked: whether the most probable prompt stands first.
         explainers: explainers whose relevance is shown under the maps of the methods.
+        judged: whether all maps of the examined text are judged.
         masks: whether masks are cut out under the maps.
         mask_prompt: the text whose map gives the points; "" for the examined one.
         mask_cut: cells of the map in [0, 1] at or above it are points.
@@ -93,6 +94,7 @@ class MapsSettings(Settings):
         "opacity": single("opacity", read_between(0, 1), repr),
         "ranked": switch("ranked"),
         "explainers": listed("explainers", choice(*EXPLAINERS)),
+        "judged": switch("judged"),
         "masks": switch("masks"),
         "mask_prompt": text("mask_prompt"),
         "mask_cut": single("mask_cut", read_between(0.05, 1.0), "{:g}".format),
@@ -111,6 +113,7 @@ class MapsSettings(Settings):
     opacity: float = 1.0
     ranked: bool = False
     explainers: tuple[str, ...] = ()
+    judged: bool = False
     masks: bool = False
     mask_prompt: str = ""
     mask_cut: float = 0.8
