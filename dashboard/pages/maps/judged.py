@@ -17,6 +17,7 @@ from dashboard.keys import TextKey, TraceKey
 from dashboard.pages.maps.settings import MapsSettings
 from dashboard.panels.chart import render_figure
 from dashboard.panels.page import File
+from dashboard.panels.texts import plain
 from dashboard.panels.work import work_through
 from dashboard.snippets import import_methods, join, python_case, python_method
 from data.store import to_csv
@@ -68,7 +69,7 @@ def render_judged(case: Case, own: MapsSettings) -> dict[str, File]:
     left, right = st.columns([1.25, 1], gap="medium")
     with left:
         chosen = _render_table(table)
-        st.caption(f"“{examined_prompt(case)}”, cosine with the image {found.cosine:.3f}. {WEAKNESSES}")
+        st.caption(f"“{plain(examined_prompt(case))}”, cosine with the image {found.cosine:.3f}. {WEAKNESSES}")
     with right:
         names = [table.name.iloc[row] for row in chosen] or [table.name.iloc[0]]
         shown = [one for one in found.maps if one.name in names or one.map.group == "baseline"]
