@@ -99,6 +99,14 @@ def test_other_models_are_told_apart(change):
     assert text_fingerprint(OTHERS[change]()) != text_fingerprint(text_model())
 
 
+def test_features_of_bf16_never_come_out_of_the_cache_as_float32(folder, computed):
+    exact = encode_text(text_model(), ["dog"])
+    for model in (text_model(dtype=torch.bfloat16), text_model()):
+        encode_text(model, ["dog"])
+    assert computed == ["dog", "dog"]  # in float32, in bf16, and not again
+    assert torch.equal(encode_text(text_model(), ["dog"]), exact)
+
+
 def test_the_image_tower_does_not_matter():
     model = text_model()
     with torch.no_grad():
