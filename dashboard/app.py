@@ -21,8 +21,7 @@ COMPACT = """<style>
 .st-key-case-line button { min-height: 1.4rem; padding: 0 0.2rem; }
 .st-key-case-line > div:has([data-testid="stBidiComponentIsolated"]) { flex: 0 0 0; min-width: 0; }
 .st-key-badges button { background: #b4530933; border-radius: 0.7rem; padding: 0 0.6rem; }
-[data-testid="stPopoverBody"]:has(.st-key-drawer-body) { width: 57rem; max-width: 96vw; max-height: 82vh; }
-.st-key-drawer-body [class*="st-key-pin-"] { flex-wrap: nowrap; }
+[data-testid="stPopoverBody"]:has(.st-key-drawer-body) { width: 50rem; max-width: 96vw; max-height: 82vh; }
 .st-key-compare-table table { width: 100%; font-variant-numeric: tabular-nums; }
 .st-key-compare-table :is(td, th) { padding: 0.1rem 0.5rem; font-size: 0.85rem; }
 .st-key-drawer-body .thumbnail { display: flex; align-items: center; gap: 0.4rem; width: 6.2rem; }

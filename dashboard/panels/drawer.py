@@ -104,17 +104,16 @@ def _render_pin(case: Case, place: int, pin: Pin) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"pin-{PLACES[place]}"):
         source = f'<img src="{found.thumbnail}" alt="">' if found else '<span class="none"></span>'
         st.html(f'<div class="thumbnail"><b>{PLACES[place]}</b>{source}</div>', width="content")
-        with st.container(gap=None, width=285):
+        with st.container(gap=None, width=205):
             st.markdown(f":small[{plain(pins.describe_pin(pin, shorten(image_title(case_of_pin(pin)))))}]")
             st.markdown(f":small[**{plain(_figures(found))}**]" if found else f":small[{plain(shorten(problem, 160))}]")
-        with st.container(horizontal=True, gap="small", width=250):
+        with st.container(gap=None, width=140):
             for field, limit in (("name", MAX_NAME), ("note", MAX_NOTE)):
                 st.text_input(
                     f"{field} of pin {PLACES[place]}",
                     max_chars=limit,
                     placeholder=field,
                     label_visibility="collapsed",
-                    width=120,
                     **state.tied(f"pin {place} {field}", getattr(pin, field), _renamed(place, field)),
                 )
         _render_buttons(case, place)
