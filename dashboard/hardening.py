@@ -28,6 +28,9 @@ CLOSED = ("/_stcore/metrics", "/_stcore/script-health-check")
 """Routes that say how busy the server is, to nobody."""
 TAKEN = frozenset({"rerun_script", "stop_script", "app_heartbeat", "file_urls_request"})
 """What a page sends. Others would clear the caches of all, or are for developers."""
+OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
+"""What a page asks the server for beside its runs: a file that is made when it is wanted, rows of a long table. Others
+would install something here."""
 
 
 class Hardened:
@@ -61,9 +64,12 @@ async def _next_taken(receive: Receive) -> Message:
 
 def _is_taken(content: bytes | None) -> bool:
     try:
-        return BackMsg.FromString(content or b"").WhichOneof("type") in TAKEN
+        message = BackMsg.FromString(content or b"")
     except DecodeError:
         return False
+    if message.WhichOneof("type") == "backend_operation_request":
+        return message.backend_operation_request.WhichOneof("payload") in OPERATIONS
+    return message.WhichOneof("type") in TAKEN
 
 
 def _adding_headers(send: Send) -> Send:

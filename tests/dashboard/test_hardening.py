@@ -58,3 +58,14 @@ def test_only_what_pages_send_is_taken() -> None:
     text = {"type": "websocket.receive", "text": "hello"}
     got, _ = serve({"type": "websocket"}, [received(clear_cache=True), nonsense, rerun, text, end])
     assert got == [rerun, end]
+
+
+def test_a_page_may_ask_for_files_that_are_made_when_wanted_but_for_no_installation() -> None:
+    end = {"type": "websocket.disconnect"}
+    asked = {}
+    for payload in ("deferred_file", "install_skills"):
+        back = BackMsg()
+        getattr(back.backend_operation_request, payload).SetInParent()
+        asked[payload] = {"type": "websocket.receive", "bytes": back.SerializeToString()}
+    got, _ = serve({"type": "websocket"}, [*asked.values(), end])
+    assert got == [asked["deferred_file"], end]
