@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.decomposition import Readout
+from analysis.readout import Readout
 from analysis.regions import Region
 from surgery import Trace
 

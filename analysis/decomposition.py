@@ -13,68 +13,19 @@ CLIP by Gandelsman et al. 2024, "Interpreting CLIP's Image Representation via Te
 2310.05916; here for every patch, every method of `surgery.methods`, and heads that are not linear.
 """
 
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from analysis.readout import Component, Readout, Row
 from analysis.regions import Region
 from surgery import DenseFeatures, Method, Trace, similarity
-from surgery.blocks import Block
 from surgery.calibration import calibrate
-from surgery.chain import PulledBack
 from surgery.dense import Walk, fit_method
-from surgery.features import unit_texts
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A part of the network that writes to the residual stream or to the feature.
-
-    Attributes:
-        kind: "embedding", "attention", "head", "bias" (of a block's output projection and norms), "mlp", "head mlp"
-            (of a MAP head or another head with an MLP), "read-out" (biases of the final norms and projections) or
-            "rounding" (what a model in half precision loses at every addition to its residual stream; absent in float32
-            and float64).
-        block: index of the block, None for the embedding and the read-out.
-        head: index of the head, only for kind "head".
-    """
-
-    kind: str
-    block: int | None = None
-    head: int | None = None
-
-    @property
-    def label(self) -> str:
-        """Short name, for example "embedding", "a3" (attention of block 3), "a3.h1", "a3.bias", "m3"."""
-        if self.block is None:
-            return self.kind
-        suffix = {"attention": "", "head": f".h{self.head}", "bias": ".bias", "mlp": ""}[self.kind]
-        return f"{'m' if self.kind == 'mlp' else 'a'}{self.block}{suffix}"
-
-
-_LABEL = re.compile(r"(?P<letter>[am])(?P<block>\d{1,6})(?:\.(?:h(?P<head>\d{1,6})|(?P<bias>bias)))?")
-_ALONE = ("embedding", "head mlp", "read-out")
-
-
-def parse_component(label: str) -> Component | None:
-    """The component of this label, the inverse of `Component.label`; None for no component.
-
-    >>> parse_component("a2.h1")
-    Component(kind='head', block=2, head=1)
-    """
-    if label in _ALONE:
-        return Component(label)
-    found = _LABEL.fullmatch(label)
-    if found is None or (found["letter"] == "m" and (found["head"] or found["bias"])):
-        return None
-    block = int(found["block"])
-    if found["head"]:
-        return Component("head", block, int(found["head"]))
-    return Component("bias" if found["bias"] else {"a": "attention", "m": "mlp"}[found["letter"]], block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +81,43 @@ class FoldedBlame:
 
 @torch.inference_mode()
 def decompose_folded(
-    walk: Walk, text: Tensor, method: Method | str, fold: Tensor, *, heads: bool = True
-) -> FoldedBlame:
+    walk: Walk, text: Tensor, features: Sequence[DenseFeatures], fold: Tensor, *, heads: bool = True
+) -> tuple[FoldedBlame, ...]:
     """`decompose`, summed over patches before the texts are met: what a data set needs, at a small part of the cost.
 
+    What several methods are sums of, such as the blocks before their walks, is read once for all of them.
+
     Args:
-        walk: over a recorded pass with every block kept; methods that share one share their attention.
+        walk: over a recorded pass with every block kept; one that kept its heads saves their computation.
         text: (t, d) text features.
-        method: what to decompose.
+        features: what to decompose: the features of each method on this walk, from `surgery.dense.dense_features_of`.
         fold: (b, r, gh * gw) weights of the patches in each sum, for example 1 / n over the n patches of a region and
             -1 / m over those of its background, which gives the terms of the contrast.
         heads: as in `decompose`.
 
+    Returns:
+        One for each method.
+
     Raises:
         ValueError: as `decompose`.
     """
-    fitted = fit_method(walk.trace.tower, method)
-    readout = Readout.of(walk.trace, walk.tokens(fitted), text)
-    rows = _all_rows(walk, fitted, replace(readout, fold=fold.to(readout.text)), heads)
-    return FoldedBlame(torch.stack([row for _, row in rows], dim=1), tuple(component for component, _ in rows))
+    readouts = [Readout.of(walk.trace, walk.tokens(own.method), text, own.patches.flatten(1, 2)) for own in features]
+    fold = fold.to(readouts[0].text)
+    plans = [dict(_sources(walk.trace, own.method)) for own in features]
+    read: list[dict[_Source, list[Row]]] = [{} for _ in features]
+    for source in dict.fromkeys(source for plan in plans for source in plan):
+        users = [place for place, plan in enumerate(plans) if source in plan]
+        rows = _read(walk, source, Readout.stacked([readouts[place] for place in users], fold), heads)
+        for number, place in enumerate(users):
+            own = slice(number * fold.shape[1], (number + 1) * fold.shape[1])
+            read[place][source] = [(component, row[:, own] * plans[place][source]) for component, row in rows]
+    found = []
+    for readout, plan, own in zip(readouts, plans, read, strict=True):
+        rows = [row for source in plan for row in own[source]]
+        rows += [(component, fold @ row) for component, row in readout.rows(walk.trace)]
+        terms = torch.stack([row for _, row in rows], dim=1)
+        found.append(FoldedBlame(terms, tuple(component for component, _ in rows)))
+    return tuple(found)
 
 
 @torch.inference_mode()
@@ -172,7 +141,12 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
     fitted = fit_method(trace.tower, method)
     walk = Walk(trace)
     readout = Readout.of(trace, walk.tokens(fitted), text)
-    rows = _all_rows(walk, fitted, readout, heads)
+    rows = [
+        (component, row * factor)
+        for source, factor in _sources(trace, fitted)
+        for component, row in _read(walk, source, readout, heads)
+    ]
+    rows += readout.rows(trace)
     features = readout.features.unflatten(1, trace.grid)
     cosines = similarity(DenseFeatures(features[:, 0, 0], features, fitted, trace.model), text).patches
     if trace.output.dtype.itemsize < 4:
@@ -184,107 +158,55 @@ def decompose(trace: Trace, text: Tensor, method: Method | str, *, heads: bool =
 
 
 @dataclass(frozen=True, slots=True)
-class Readout:
-    """Reads what a tensor in the residual stream adds to the cosines, with the norms of the read-out frozen.
+class _Source:
+    """A tensor that methods are sums of.
 
     Attributes:
-        text: (t, d) unit text features.
-        features: (b, gh * gw, d) the method's features, not normalised.
-        back: texts pulled back to the residual stream, one over the norm of the feature within its scale.
-        head_mlp: (b, gh * gw, d) the part of the features that the MLP of a head adds; None for an affine read-out.
-        prefix: tokens before the patches, which are left out.
-        fold: (b, r, gh * gw) weights that patches are summed with; then every (b, gh * gw, ...) below is (b, r, ...).
-            None leaves the patches apart.
+        kind: "embedding", "attention", "mlp", or "calibrated": one attention with steps around it.
+        index: of the block.
+        attention: kind of attention.
+        walked: the method whose walk ran this; None for the original path.
     """
 
-    text: Tensor
-    features: Tensor
-    back: PulledBack
-    head_mlp: Tensor | None
-    prefix: int
-    fold: Tensor | None = None
-
-    @classmethod
-    def of(cls, trace: Trace, acc: Tensor, text: Tensor) -> "Readout":
-        """For the final tokens acc (b, tokens, w) of a method and texts (t, d)."""
-        tower = trace.tower
-        patches = acc[:, tower.prefix :]
-        dtype = torch.float64 if acc.dtype == torch.float64 else torch.float32
-        features = tower.readout(patches).to(dtype)  # (b, gh * gw, d)
-        unit = unit_texts(text, features)
-        back = tower.chain.pull_back(patches, unit, 1 / features.norm(dim=-1, keepdim=True))
-        head_mlp = None if tower.is_affine else features - tower.chain(patches).to(dtype)
-        return cls(unit, features, back, head_mlp, tower.prefix)
-
-    def __call__(self, written: Tensor) -> Tensor:
-        """(b, tokens, w) -> (b, gh * gw, t)."""
-        return self.back(written[:, self.prefix :], self.fold)
-
-    def averaged(self, after: Tensor | None) -> "Readout":
-        """What patches add before they are averaged with weights `after` (b, n, n)."""
-        if after is None:
-            return self
-        back, weights = self.back, after.to(self.text)
-        per_patch = weights * back.scale if self.fold is None else (self.fold * back.scale.mT) @ weights
-        plain = replace(back, scale=torch.ones_like(back.scale), constant=torch.zeros_like(back.constant))
-        return replace(self, back=plain, fold=per_patch)
-
-    def heads(self, block: Block, heads_out: Tensor) -> tuple[Tensor, Tensor]:
-        """Per-head outputs (b, heads, tokens, d) -> (b, heads, gh * gw, t), and what biases behind them add."""
-        back = self.back
-        return block.pull_back(heads_out[:, :, self.prefix :], back.directions, back.scale, self.fold)
-
-    def rows(self, trace: Trace) -> list["Row"]:
-        """Terms of the read-out itself: its biases, and the MLP of a head."""
-        terms = {"read-out": self.back.constant} if trace.tower.chain.steps else {}
-        if self.head_mlp is not None:
-            per_token = 1 / self.features.norm(dim=-1, keepdim=True)  # (b, gh * gw, 1)
-            terms["head mlp"] = self.head_mlp @ self.text.mT * per_token
-        return [(Component(kind), row if self.fold is None else self.fold @ row) for kind, row in terms.items()]
+    kind: str
+    index: int = 0
+    attention: str = ""
+    walked: Method | None = None
 
 
-Row = tuple[Component, Tensor]
-
-
-def _all_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
-    """Every term of a method that is already fitted to the tower."""
-    rows = [*_original_rows(walk, method, readout, heads), *_walked_rows(walk, method, readout, heads)]
-    return rows + readout.rows(walk.trace)
-
-
-def _original_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
-    """Terms of the embedding and of the blocks before the walk."""
-    trace = walk.trace
+def _sources(trace: Trace, method: Method) -> Iterator[tuple[_Source, float]]:
+    """What a method that is fitted to the tower is a sum of, each with its factor."""
     first = trace.depth if method.follows_original else trace.depth - method.blocks
     factor = 1.0 if method.follows_original else float(method.residual) ** method.blocks
-    if factor == 0 or (trace.depth and not trace.tower.has_residual):
-        return []
-    rows: list[Row] = [(Component("embedding"), readout(trace.stream(0)))]
-    for index in range(first):
-        record = trace.block(index)
-        rows += _attention_rows(walk, index, "qk", readout, record.attn_out, heads)
-        rows.append((Component("mlp", index), readout(record.mlp_out)))
-    return [(component, row * factor) for component, row in rows]
-
-
-def _walked_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
-    """Terms of the blocks that the method walks again."""
-    trace = walk.trace
-    if method.follows_original:
-        return []
+    if factor and (trace.tower.has_residual or not trace.depth):
+        yield _Source("embedding"), factor
+        for index in range(first):
+            yield _Source("attention", index, "qk"), factor
+            yield _Source("mlp", index), factor
     if method.steps:
-        return _calibrated_rows(walk, method, readout, heads)
-    rows: list[Row] = []
-    for step in walk.steps(method):
-        factor = float(method.residual) ** (trace.depth - 1 - step.index)
-        if factor == 0:
-            continue
-        written = walk.attention(step.index, method.attention)
-        attention = _attention_rows(walk, step.index, method.attention, readout, written, heads)
-        rows += [(component, row * (factor * method.alpha)) for component, row in attention]
-        if step.mlp_out is not None:
-            rows.append((Component("mlp", step.index), readout(step.mlp_out) * factor))
-    return rows
+        yield _Source("calibrated", walked=method), 1.0
+        return
+    for index in range(first, trace.depth):
+        factor = float(method.residual) ** (trace.depth - 1 - index)
+        if factor:
+            yield _Source("attention", index, method.attention), factor * method.alpha
+            if method.mlp:
+                yield _Source("mlp", index, walked=method), factor
+
+
+def _read(walk: Walk, source: _Source, readout: Readout, heads: bool) -> list[Row]:
+    """The terms of a source, without its factor."""
+    if source.kind == "embedding":
+        return [(Component("embedding"), readout(walk.trace.stream(0)))]
+    if source.kind == "attention":
+        return _attention_rows(walk, source.index, source.attention, readout, heads)
+    if source.kind == "calibrated":
+        return _calibrated_rows(walk, source.walked, readout, heads)
+    if source.walked is None:
+        written = walk.trace.block(source.index).mlp_out
+    else:
+        written = next(step.mlp_out for step in walk.steps(source.walked) if step.index == source.index)
+    return [(Component("mlp", source.index), readout(written))]
 
 
 def _calibrated_rows(walk: Walk, method: Method, readout: Readout, heads: bool) -> list[Row]:
@@ -312,9 +234,9 @@ def _sums(parts: list[list[Row]], factor: float) -> list[Row]:
     return [(rows[0][0], factor * sum(row for _, row in rows)) for rows in zip(*parts, strict=True)]
 
 
-def _attention_rows(walk: Walk, index: int, kind: str, readout: Readout, written: Tensor, heads: bool) -> list[Row]:
+def _attention_rows(walk: Walk, index: int, kind: str, readout: Readout, heads: bool) -> list[Row]:
     if not heads or (kind == "qk" and walk.trace.block(index).edited):
-        return [(Component("attention", index), readout(written))]
+        return [(Component("attention", index), readout(walk.attention(index, kind)))]
     return _head_rows(walk.trace, index, walk.heads(index, kind), readout, heads)
 
 

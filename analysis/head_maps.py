@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.decomposition import Component, Readout
+from analysis.readout import Component, Readout
 from analysis.regions import Region
 from surgery import Trace
 from surgery.attention import Projections, attend, attention_pattern

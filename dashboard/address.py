@@ -12,8 +12,8 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from analysis.decomposition import parse_component
 from analysis.interventions import KINDS
+from analysis.readout import parse_component
 from dashboard.case import MAX_NAME, MAX_NOTE, MAX_PINS, METHOD_NAMES, PLACES, TEMPLATES, Case, Pin
 from dashboard.fields import (
     MAX_TEXT,

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analysis.decomposition import Component, parse_component
 from analysis.interventions import ablate, components_of
+from analysis.readout import Component, parse_component
 from dashboard import services
 from dashboard.case import Case
 from dashboard.services import Maps, TextKey, TraceKey

@@ -8,7 +8,7 @@ for sample in SegmentationFolder("voc"):
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from data.folder_lists import IGNORE, Problem, read_classes, read_meta
 from data.images import IMAGE_SUFFIXES, LoadedImage, decode_mask, load_image
-from data.toy.scenes import COLOURS, ScenePlan, make_caption, name_object, plan_scene, render_plan
+from data.toy.scenes import COLOURS, Scene, make_caption, name_object, plan_scene, render_plan
 from data.toy.shapes import SHAPES
 
 BACKGROUND = "background"
@@ -173,19 +173,25 @@ class ToyScenes(Dataset):
         return Sample(
             name=name,
             names=self.classes,
-            open_image=partial(_toy_image, plan, name),
-            open_mask=partial(_toy_mask, plan, self._ids),
+            open_image=partial(_toy_image, self.seed, index, name),
+            open_mask=partial(_toy_mask, self.seed, index, self._ids),
             captions=(make_caption([item.phrase for item in plan.objects], plan.background),),
             scenery=plan.background,
         )
 
 
-def _toy_image(plan: ScenePlan, name: str) -> LoadedImage:
-    return LoadedImage.from_rgb(render_plan(plan).image, name)
+@lru_cache(maxsize=1)
+def _toy_scene(seed: int, index: int) -> Scene:
+    """The scene asked for last stays, so that image and mask are drawn together."""
+    return render_plan(plan_scene(seed, index))
 
 
-def _toy_mask(plan: ScenePlan, ids: Mapping[str, int]) -> np.ndarray:
-    scene = render_plan(plan)
+def _toy_image(seed: int, index: int, name: str) -> LoadedImage:
+    return LoadedImage.from_rgb(_toy_scene(seed, index).image, name)
+
+
+def _toy_mask(seed: int, index: int, ids: Mapping[str, int]) -> np.ndarray:
+    scene = _toy_scene(seed, index)
     labels = np.zeros(scene.image.size[::-1], np.uint8)
     for item in scene.objects:
         labels[item.mask] = ids[item.phrase]

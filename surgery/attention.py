@@ -141,14 +141,14 @@ def attend(kind: str, p: Projections) -> Tensor:
         return p.v
     prior = gaussian_prior(p.grid, p.prefix, p.q) if terms[0].gaussian else None
     out = _attend(terms[0], p.v, prior)
+    out = out if terms[0].weight == 1 else out * terms[0].weight
     for term in terms[1:]:
-        out = out + _attend(term, p.v, prior)
+        out = torch.add(out, _attend(term, p.v, prior), alpha=term.weight)
     return out
 
 
 def _attend(term: Term, v: Tensor, prior: Tensor | None) -> Tensor:
-    out = F.scaled_dot_product_attention(term.left, term.right, v, attn_mask=prior, scale=term.scale)
-    return out if term.weight == 1 else out * term.weight
+    return F.scaled_dot_product_attention(term.left, term.right, v, attn_mask=prior, scale=term.scale)
 
 
 def attention_pattern(kind: str, p: Projections) -> Tensor:
@@ -178,10 +178,15 @@ def _sharpened(z: Tensor, p: Projections) -> Term:
         raise ValueError(
             'Expected attention to have a meaning for this tower, but got "gem": its temperature needs ln_1'
         )
-    tau = (p.input_norm * p.scale).reshape(-1, 1, 1, 1)
-    z = F.normalize(z, dim=-1)
-    z = F.normalize(F.scaled_dot_product_attention(z * tau, z, z, scale=1.0), dim=-1)
-    return Term(z * tau, z, 1.0, 1 / 3, gaussian=False)
+    root = (p.input_norm * p.scale).sqrt().reshape(-1, 1, 1, 1)  # of tau: one tensor for queries, keys and values
+    z = _of_length(z, root)
+    z = _of_length(F.scaled_dot_product_attention(z, z, z, scale=1.0), root)
+    return Term(z, z, 1.0, 1 / 3, gaussian=False)
+
+
+def _of_length(z: Tensor, length: Tensor) -> Tensor:
+    """The vectors z (..., d) at another length (..., 1)."""
+    return z * (length / torch.linalg.vector_norm(z, dim=-1, keepdim=True).clamp_min(1e-12))
 
 
 def gaussian_prior(

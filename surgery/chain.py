@@ -8,6 +8,7 @@ way from the heads of a block to the residual stream.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from open_clip.transformer import LayerScale as OpenClipScale
 from timm.layers import LayerNorm2d, LayerScale
@@ -150,7 +151,7 @@ class Chain:
         found, norms = [], sum(map(_is_norm, self.steps))
         for step in self.steps:
             if _is_norm(step):
-                found.append((x.var(dim=-1, correction=0, keepdim=True) + _owner(step).eps).sqrt())
+                found.append(torch.native_layer_norm(x, x.shape[-1:], None, None, _owner(step).eps)[2].reciprocal())
             if len(found) == norms:
                 break
             x = _apply(step, x)

@@ -104,7 +104,9 @@ class Walk:
     def heads(self, index: int, kind: str) -> Tensor:
         """Per-head outputs of Attn_l[kind] of the original path, (b, heads, tokens, head width)."""
         if (index, kind) not in self._heads:
-            self._heads[index, kind] = self._compute_heads(index, kind)
+            own = self.trace.block(index)
+            known = kind == "qk" and not own.edited and own.heads_out is not None
+            self._heads[index, kind] = own.heads_out if known else self._compute_heads(index, kind)
         return self._heads[index, kind]
 
     def _compute_heads(self, index: int, attention: str) -> Tensor:
@@ -128,9 +130,9 @@ class Walk:
         if kind == "qk":
             return block.attn_out
         if (index, kind) not in self._attention:
-            module = self.trace.tower.blocks[index]
-            heads = self._heads.get((index, kind))
-            self._attention[index, kind] = module.merge(self._compute_heads(index, kind) if heads is None else heads)
+            kept = block.heads_out is not None or (index, kind) in self._heads
+            heads = self.heads(index, kind) if kept else self._compute_heads(index, kind)
+            self._attention[index, kind] = self.trace.tower.blocks[index].merge(heads)
         return self._attention[index, kind]
 
     @cached_property

@@ -191,6 +191,7 @@ class Model:
         keep: int | Collection[int] | None = None,
         store: torch.device | str | None = None,
         on_block: OnBlock | None = None,
+        heads: bool = False,
     ) -> Trace:
         """One recorded forward pass; see `surgery.trace.record` for the arguments."""
         return record(
@@ -201,6 +202,7 @@ class Model:
             keep=keep,
             store=store,
             on_block=on_block,
+            heads=heads,
         )
 
     def encode_text(self, texts: Sequence[str], templates: str | Sequence[str] = "none") -> Tensor:

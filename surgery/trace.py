@@ -28,6 +28,7 @@ class BlockTrace:
         attn_out: (b, tokens, w) attention output a_l.
         mlp_out: (b, tokens, w) MLP output m_l; None in the attention pool of a ResNet.
         edited: whether an intervention replaced `attn_out`, which then is not what q, k and v give.
+        heads_out: (b, heads, tokens, head width) what the heads gave; None unless asked for.
     """
 
     x: Tensor
@@ -35,6 +36,7 @@ class BlockTrace:
     attn_out: Tensor
     mlp_out: Tensor | None
     edited: bool = False
+    heads_out: Tensor | None = None
 
     @property
     def q(self) -> Tensor:
@@ -56,7 +58,8 @@ class BlockTrace:
         norm = None if p.input_norm is None else p.input_norm.to(device)
         moved = replace(p, q=p.q.to(device), k=p.k.to(device), v=p.v.to(device), input_norm=norm)
         mlp_out = None if self.mlp_out is None else self.mlp_out.to(device)
-        return replace(self, x=self.x.to(device), projections=moved, attn_out=self.attn_out.to(device), mlp_out=mlp_out)
+        heads_out = None if self.heads_out is None else self.heads_out.to(device)
+        return BlockTrace(self.x.to(device), moved, self.attn_out.to(device), mlp_out, self.edited, heads_out)
 
 
 Edit = Callable[[BlockTrace], BlockTrace]
@@ -97,8 +100,8 @@ class Trace:
     def nbytes(self) -> int:
         """Memory of all tensors that the records hold."""
         kept = [record for record in self.records if record is not None]
-        tensors = [t for r in kept for t in (r.x, r.q, r.k, r.v, r.attn_out, r.mlp_out) if t is not None]
-        return self.output.nbytes + sum(tensor.nbytes for tensor in tensors)
+        tensors = [t for r in kept for t in (r.x, r.q, r.k, r.v, r.attn_out, r.mlp_out, r.heads_out)]
+        return self.output.nbytes + sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def block(self, index: int) -> BlockTrace:
         """The record of block `index` (0 .. L-1; negative counts from the end), on the model's device.
@@ -135,6 +138,7 @@ def record(
     keep: int | Collection[int] | None = None,
     store: torch.device | str | None = None,
     on_block: OnBlock | None = None,
+    heads: bool = False,
 ) -> Trace:
     """Runs the tower once and keeps what each block did.
 
@@ -147,6 +151,7 @@ def record(
         keep: None for every block, a number n for the last n, or the indices of the blocks to keep.
         store: device of the kept records, None for the device of the model. `Trace.block` brings them back.
         on_block: called before each block with its index and the depth; what it raises ends the pass there.
+        heads: keep what the heads gave as well, which blame would compute again.
 
     Returns:
         The trace. A ViT-B/16 at 224 px holds 43 MB per image in float32.
@@ -157,7 +162,7 @@ def record(
     grid = tower.grid_of(pixels)
     kept = _kept_blocks(keep, len(tower.blocks))
     x = tower.embed(pixels, grid, position_interpolation)
-    records, output = _run(tower, x, 0, grid, kept, store, on_block)
+    records, output = _run(tower, x, 0, grid, kept, store, on_block, heads)
     return Trace(tower, model, records, output, grid, position_interpolation)
 
 
@@ -183,25 +188,27 @@ def _run(
     store: torch.device | str | None,
     on_block: OnBlock | None = None,
     edits: Mapping[int, Edit] | None = None,
+    heads: bool = False,
 ) -> tuple[tuple[BlockTrace | None, ...], Tensor]:
     """Blocks first .. L-1 from the stream x; their records (None where not kept) and x_L."""
     records: list[BlockTrace | None] = []
     for index, block in enumerate(tower.blocks[first:], start=first):
         if on_block is not None:
             on_block(index, len(tower.blocks))
-        done = run_block(block, x, grid, tower.prefix)
+        done = run_block(block, x, grid, tower.prefix, heads)
         done = edits[index](done) if edits and index in edits else done
         x = leave_block(tower, done)
         records.append((done if store is None else done.to(store)) if index in kept else None)
     return tuple(records), x
 
 
-def run_block(block: Block, x: Tensor, grid: tuple[int, int], prefix: int) -> BlockTrace:
+def run_block(block: Block, x: Tensor, grid: tuple[int, int], prefix: int, heads: bool = False) -> BlockTrace:
     """One block on the stream x (b, tokens, w)."""
     projections = block.project(x, grid, prefix)
-    attn_out = block.merge(attend("qk", projections))
+    heads_out = attend("qk", projections)
+    attn_out = block.merge(heads_out)
     mlp_out = None if block.mlp is None else block.mlp_out(x + attn_out)
-    return BlockTrace(x, projections, attn_out, mlp_out)
+    return BlockTrace(x, projections, attn_out, mlp_out, heads_out=heads_out if heads else None)
 
 
 def leave_block(tower: Tower, done: BlockTrace) -> Tensor:

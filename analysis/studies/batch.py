@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.judging import ExplanationMap
@@ -79,9 +78,16 @@ class Batch:
     """
 
     def __init__(
-        self, model: Model, items: Sequence[Item], methods: Mapping[str, Method], bank: TextBank, keep: int | None
+        self,
+        model: Model,
+        items: Sequence[Item],
+        methods: Mapping[str, Method],
+        bank: TextBank,
+        keep: int | None,
+        heads: bool = False,
     ) -> None:
-        self.model, self.items, self.methods, self.bank, self._keep = model, items, methods, bank, keep
+        self.model, self.items, self.methods, self.bank = model, items, methods, bank
+        self._kept = {"keep": keep, "heads": heads}
         self.pixels = model.normalise(torch.stack([item.rgb for item in items]))
         self.explained: dict[int, dict[str, ExplanationMap]] = {}
         self._walks: dict[str, Walk] = {}
@@ -98,7 +104,7 @@ class Batch:
         if self.model.tower.grid_of(self.pixels) == tuple(self.model.tower.native_grid):
             mode = ORIGINAL
         if mode not in self._walks:
-            self._walks[mode] = Walk(self.model.trace(self.pixels, mode, keep=self._keep))
+            self._walks[mode] = Walk(self.model.trace(self.pixels, mode, **self._kept))
         return self._walks[mode]
 
     @property
@@ -119,7 +125,9 @@ class Batch:
     @cached_property
     def original(self) -> DenseFeatures:
         """Features of the model's own path, whatever methods are asked for."""
-        return dense_features_of(self.walk(), fit_method(self.model.tower, "clip"))
+        clip = fit_method(self.model.tower, "clip")
+        known = next((name for name, method in self.methods.items() if method == clip), None)
+        return dense_features_of(self.walk(), clip) if known is None else self.features(known)
 
     def similarity(self, method: str) -> Similarity:
         """Cosines of a method with `text`."""
@@ -167,11 +175,11 @@ class Batch:
 
     @cached_property
     def residual_readouts(self) -> list[Tensor]:
-        """Unit features of x_0 .. x_L read out as if each were the last, (b, tokens, d) each."""
-        tower = self.trace.tower
-        read = (tower.readout(self.trace.stream(depth)) for depth in range(self.trace.depth + 1))
+        """x_0 .. x_L read out as if each were the last, (b, tokens, d) each, not normalised."""
+        tower, walk = self.trace.tower, self.walk()
         with torch.inference_mode():
-            return [F.normalize(z if z.dtype == torch.float64 else z.float(), dim=-1) for z in read]
+            read = (tower.readout(self.trace.stream(depth)) for depth in range(self.trace.depth + 1))
+            return [z.to(walk.cls) for z in read]
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.model.device, non_blocking=True)

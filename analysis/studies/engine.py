@@ -59,6 +59,7 @@ class Engine:
         self._size = study.batch  # halved where memory does not suffice
         needs = [measure.needs for measure in self.measures.values()]
         blocks = max((method.reach for method in self.methods.values()), default=1)
+        self._heads = any(need.heads for need in needs)
         self._keep = None if any(need.blocks == "all" for need in needs) else blocks
         self._reader = Reader(
             self.dataset,
@@ -136,7 +137,7 @@ class Engine:
 
     def batch_of(self, items: Sequence[Item]) -> Batch:
         """Readable images as the measures get them."""
-        return Batch(self.model, items, self.methods, self._bank, self._keep)
+        return Batch(self.model, items, self.methods, self._bank, self._keep, self._heads)
 
     @torch.inference_mode()
     def _measure(self, items: Sequence[Item]) -> Tables:

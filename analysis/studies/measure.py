@@ -36,6 +36,7 @@ class Needs:
 
     Attributes:
         blocks: "all" blocks of the pass, or those that the "methods" walk.
+        heads: what every head of the pass gave.
         masks: the label mask at image size.
         images: the image itself, at its own size.
         regions: a data set with masks.
@@ -43,6 +44,7 @@ class Needs:
     """
 
     blocks: str = "methods"
+    heads: bool = False
     masks: bool = False
     images: bool = False
     regions: bool = False

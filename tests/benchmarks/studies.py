@@ -14,7 +14,7 @@ import torch
 from analysis.studies import Engine, Study, run_part
 from analysis.studies.images import iterate_items
 from data.datasets import ToyScenes
-from surgery import METHODS
+from surgery.methods import CLASSIC
 
 TEXTS = tuple(name for id, name in ToyScenes(0).classes.items() if id)[:20]
 CASES = {("maps",): 1.4, ("maps", "layers", "blame"): 1.8}
@@ -23,7 +23,7 @@ CASES = {("maps",): 1.4, ("maps", "layers", "blame"): 1.8}
 
 def make_engine(measures: tuple[str, ...], images: int) -> Engine:
     """A study of toy scenes, which are rendered as they are asked for."""
-    methods = tuple(METHODS)
+    methods = CLASSIC
     return Engine(
         Study("ViT-B-16", "random", f"toy:{images}", methods=methods, measures=measures, texts=TEXTS), device="cpu"
     )
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for measures, limit in CASES.items():
+    for measures, limit in reversed(CASES.items()):
         engine = make_engine(measures, options.images)
         part = (0, options.images)
         run_part(engine, (0, min(8, options.images)))

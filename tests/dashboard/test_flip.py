@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis import Region
-from analysis.decomposition import Component, parse_component
 from analysis.flip_tables import component_table
 from analysis.flips import examine
 from analysis.numerals import auc, signed
+from analysis.readout import Component, parse_component
 from dashboard import events, services, state
 from dashboard.case import Case, examinable_prompts, examined_prompt
 from dashboard.figures import flip as figures

@@ -70,7 +70,7 @@ class Ablation(Measure):
     def _blame(self, batch: Batch, labels: list[str]) -> Tensor:
         """Terms of the contrast (k, components)."""
         fold, row = contrast_folds(batch)
-        found = decompose_folded(batch.walk(), batch.text, self.method, fold, heads=False)
+        (found,) = decompose_folded(batch.walk(), batch.text, [batch.original], fold, heads=False)
         own = [component.label for component in found.components]
         columns = [own.index(label) for label in labels]
         return found.terms[batch.targets.image, :, row, batch.targets.text][:, columns]

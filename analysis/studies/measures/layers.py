@@ -93,11 +93,8 @@ def _stream_columns(batch: Batch, pairs: _Pairs) -> Iterator[tuple[str, Tensor]]
         if not parts or (stream == "residual" and not tower.has_residual):
             continue
         norms = torch.stack([torch.linalg.vector_norm(x.float(), dim=-1) for x in parts])  # (blocks, b, tokens)
-        if stream == "residual":
-            units = batch.residual_readouts
-        else:
-            units = (F.normalize(tower.readout(x).to(target), dim=-1) for x in parts)
-        cosines = torch.stack([(z.to(target) @ target)[..., 0] for z in units])
+        read = batch.residual_readouts if stream == "residual" else (tower.readout(x).to(target) for x in parts)
+        cosines = torch.stack([(z @ target)[..., 0] / torch.linalg.vector_norm(z, dim=-1) for z in read])
         for quantity, values in (("norm", norms), ("cosine", cosines)):
             for group, means in pairs.groups(values, tower.prefix):
                 yield from ((f"{quantity}.{stream}.{group}.{l}", row) for l, row in enumerate(means))
@@ -107,8 +104,8 @@ def _attention_columns(batch: Batch, pairs: _Pairs) -> Iterator[tuple[str, Tenso
     """Entropy of the model's own attention, and the weight on patches that stays inside the query's own region."""
     prefix, (keys, place) = batch.model.tower.prefix, pairs.padded(batch)
     for kind in MASS_KINDS:
-        mass, entropy = _sweep(batch.trace, kind, keys, prefix)
-        if kind == "qk":
+        mass, entropy = _sweep(batch.trace, kind, keys, prefix, entropy=kind == "qk")
+        if entropy is not None:
             for group, means in pairs.groups(entropy.movedim(1, 2), prefix):  # (blocks, heads, b, tokens)
                 yield from _head_columns(f"entropy.{group}", means)
         rows = mass.movedim(2, 1)[:, :, pairs.image, place]  # (blocks, heads, rows, 2)
@@ -116,7 +113,7 @@ def _attention_columns(batch: Batch, pairs: _Pairs) -> Iterator[tuple[str, Tenso
             yield from _head_columns(f"mass.{kind}.{side}", rows[..., column])
 
 
-def _sweep(trace: Trace, kind: str, members: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+def _sweep(trace: Trace, kind: str, members: Tensor, prefix: int, *, entropy: bool) -> tuple[Tensor, Tensor | None]:
     """One walk over the patterns of a kind: mass (blocks, b, heads, r, 2) and entropy (blocks, b, heads, tokens).
 
     Args:
@@ -128,15 +125,16 @@ def _sweep(trace: Trace, kind: str, members: Tensor, prefix: int) -> tuple[Tenso
         for image, regions in enumerate(members):
             own = F.pad(regions.flatten(0, 1), (prefix, 0)).to(members.device, torch.float32)  # (r * 2, tokens)
             received = own.new_zeros(heads, *own.shape)
-            entropy = torch.empty(heads, tokens, dtype=torch.float64)
-            for tile in walk_tiles(trace, kind, block, image, scores=True):
+            of_tokens = torch.empty(heads, tokens, dtype=torch.float64)
+            for tile in walk_tiles(trace, kind, block, image, scores=entropy):
                 received[tile.heads] += (own[:, tile.rows] / tile.total[:, None]) @ tile.weights
-                entropy[tile.heads, tile.rows] = tile.entropy()
+                if entropy:
+                    of_tokens[tile.heads, tile.rows] = tile.entropy()
             mass = (received * own).sum(dim=-1) / received[..., prefix:].sum(dim=-1)
             masses.append(mass.unflatten(-1, (-1, 2)))
-            entropies.append(entropy)
+            entropies.append(of_tokens)
     shape = (trace.depth, len(members))
-    return torch.stack(masses).unflatten(0, shape), torch.stack(entropies).unflatten(0, shape)
+    return torch.stack(masses).unflatten(0, shape), torch.stack(entropies).unflatten(0, shape) if entropy else None
 
 
 def _head_columns(name: str, values: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -33,7 +33,11 @@ class Lens(Measure):
     def measure(self, batch: Batch) -> Rows:
         targets, prefix = batch.targets, self.model.tower.prefix
         text = batch.text.to(batch.residual_readouts[0])
-        maps = [(z[:, prefix:] @ text.mT)[targets.image, :, targets.text] for z in batch.residual_readouts]
+        maps = []
+        for z in batch.residual_readouts:
+            patches = z[:, prefix:]
+            cosines = patches @ text.mT / torch.linalg.vector_norm(patches, dim=-1, keepdim=True)
+            maps.append(cosines[targets.image, :, targets.text])
         stacked = torch.stack(maps)  # (L + 1, k, n)
         contrast = targets.mean(stacked, "foreground") - targets.mean(stacked, "background")  # (L + 1, k)
         negative = contrast < 0

@@ -7,11 +7,12 @@ import numpy as np
 from torch import Tensor
 
 from analysis import contrast
-from analysis.decomposition import Blame, Component, parse_component
+from analysis.decomposition import Blame
 from analysis.flips import FlipReport, MethodReading, examine, judge_map
 from analysis.head_maps import HeadMaps, head_sources
 from analysis.head_paths import HeadPath, head_path
 from analysis.interventions import KINDS, Intervention, JointRemoval, ablate, components_of
+from analysis.readout import Component, parse_component
 from dashboard import services
 from dashboard.case import CUSTOM, RANDOM, Case, examined_prompt
 from dashboard.jobs import Job
