@@ -162,7 +162,7 @@ def record(
     grid = tower.grid_of(pixels)
     kept = _kept_blocks(keep, len(tower.blocks))
     x = tower.embed(pixels, grid, position_interpolation)
-    records, output = _run(tower, x, 0, grid, kept, store, on_block, heads)
+    records, output = _run(tower, x, 0, grid, kept, store, on_block, heads=heads)
     return Trace(tower, model, records, output, grid, position_interpolation)
 
 
