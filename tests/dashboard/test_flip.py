@@ -231,9 +231,9 @@ def test_the_page_gives_a_verdict_in_one_line(open_app) -> None:
     app = open_app(replace(CASE, component="m2", layer=2), page="flip")
     assert not app.exception and not app.error
     texts = [element.value.replace("\\", "").replace("\u2060", "") for element in app.markdown]
-    (headline,) = [text for text in texts if text.startswith("#### ")]
+    (headline,) = [text for text in texts if text.startswith("## ")]
     report = with_custom(CASE, results.flip_report(CASE))
-    assert headline == f"#### {report.headline(Component('mlp', 2))}" and "m2 writes" in headline
+    assert headline == f"## {report.headline(Component('mlp', 2))}" and "m2 writes" in headline
     assert report.explanation in texts  # behind "more"
     view = component_data(app, "clip_theatre_map_view")[0]
     assert [cell["title"] for cell in view["rows"][0]["cells"]] == ["CLIP", "what m2 adds", "without m2"]
@@ -251,7 +251,7 @@ def test_random_weights_get_no_verdict(open_app) -> None:
     case = Case(model="ViT-S-32-alt", weights="random", image="toy-2", prompts=("grass",), region="box:20,20,120,140")
     app = open_app(case, page="flip")
     assert not app.exception and not app.error
-    assert any(element.value.startswith("#### Cannot tell") for element in app.markdown)
+    assert any(element.value.startswith("## Cannot tell") for element in app.markdown)
 
 
 def test_the_free_method_counts_among_the_others() -> None:
@@ -272,7 +272,7 @@ def test_without_a_region_the_page_says_what_to_draw(open_app) -> None:
 
 def test_a_region_that_is_not_there_leaves_the_map_to_draw_on(open_app) -> None:
     app = open_app(replace(CASE, region="object:a unicorn"), page="flip")
-    assert "Expected region to be one of" in error_texts(app)
+    assert "The region has to be one of" in error_texts(app)
     assert component_data(app, "clip_theatre_map_view")[0]["draw"]
 
 
