@@ -51,8 +51,8 @@ def parts_of(images: int, length: int) -> list[Part]:
 
 
 def default_part_length(images: int, batch: int) -> int:
-    """Images a part: some seconds of work, and at most about a thousand parts; a multiple of the batch."""
-    wanted = min(1024, max(32, images // 200))
+    """Images a part, a multiple of the batch: little work to lose, and for most studies at most 50 files to read."""
+    wanted = min(1024, max(32, images // 50))
     return -(-wanted // batch) * batch
 
 
