@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from analysis.numerals import auc, signed
 from dashboard.cli import options
 from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
 from data.texts import check_unicode, printable
@@ -117,6 +116,8 @@ def diagnose_image(
 
 def _print(report: "FlipReport") -> None:
     """The summary and two tables on stdout."""
+    from analysis.numerals import auc, signed
+
     console = Console(highlight=False)
     console.print(printable(report.summary), markup=False)
     console.print()
@@ -135,6 +136,8 @@ def _print(report: "FlipReport") -> None:
 
 def _culprits(report: "FlipReport") -> Table:
     """The components that pull the contrast down most and, where any was removed, what removing them did."""
+    from analysis.numerals import signed
+
     titles = ("culprit", "adds to the contrast", "removed, the contrast changes by")
     changes = {found.component: found.change for found in report.interventions}
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")

@@ -220,7 +220,7 @@ def plot_alpha_sweep(
 
 
 def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
-    """The critical alphas in words: "v-v turns at alpha 1.3; q-k, q-q never turn". Pure.
+    """The critical alphas in words: "v-v turns at alpha 1.30; q-k, q-q never turn". Pure.
 
     Args:
         crossings: title of a kind -> alphas, ascending.
@@ -233,7 +233,7 @@ def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
 
 
 def _and_more(alphas: Sequence[float]) -> str:
-    """ "1.2", "1.2 and 2.5"."""
+    """ "1.20", "1.20 and 2.50"."""
     words = [number(alpha) for alpha in alphas]
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 

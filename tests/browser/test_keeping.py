@@ -133,7 +133,7 @@ def test_a_mask_of_another_size_is_refused_where_it_is_brought(page: Page, serve
     page.get_by_text("Upload a mask").click()
     page.locator(UPLOADER).nth(1).set_input_files(path)
     expect(page.get_by_test_id("stSidebar")).to_contain_text(
-        re.compile(r"as large as the image, \d+ x \d+ pixels, but got 40 x 50"), timeout=60_000
+        re.compile(r"as large as the image, \d+ × \d+ pixels; here it is 40 × 50"), timeout=60_000
     )
     wait_until_idle(page)
     assert page.url == before

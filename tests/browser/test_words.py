@@ -46,7 +46,7 @@ def test_words_measures_and_patches_are_linked_in_one_window(page: Page, server:
     wait_until_idle(page)
     expect(page.get_by_role("button", name=re.compile("patch row"))).to_be_visible()
     page.get_by_role("button", name="6 exCLIP").click()
-    expect(page.locator(".pairs h4")).to_have_text("exCLIP: words against patches")
+    expect(page.locator(".pairs h2")).to_have_text("exCLIP: words against patches")
     expect_no_exception(page)
 
 

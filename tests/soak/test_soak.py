@@ -44,7 +44,7 @@ def test_a_large_pass_stops_nobody_and_ends_with_its_visitor(tmp_path: Path) -> 
             assert "block 1 of" in second.listen(WAIT_S, until="block 1 of").texts[-1]
         heavy.__exit__()
         with Visitor(server.url, {**view, "size": ["2048"]}) as third:
-            assert "Expected size to be at most" in third.open(WAIT_S).errors[0]
+            assert "The size has to be at most" in third.open(WAIT_S).errors[0]
 
 
 def test_the_table_says_what_was_missed() -> None:
