@@ -17,9 +17,11 @@ hypothesis.settings.load_profile("shared-cores")
 
 
 def pytest_configure() -> None:
-    """Split the cores among the xdist workers; more threads than cores make torch slower, not faster."""
+    """Split the cores among the xdist workers and their children; more threads than cores make torch slower."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 @pytest.fixture(scope="session", autouse=True)
