@@ -220,12 +220,13 @@ def plot_alpha_sweep(
 
 
 def describe_crossings(crossings: Mapping[str, Sequence[float]]) -> str:
-    """The critical alphas in words: "v-v turns at alpha 1.30; q-k, q-q never turn". Pure.
+    """The critical alphas in words: "v-v turns at alpha 1.30; k-k at 1.41; q-k, q-q never turn". Pure.
 
     Args:
         crossings: title of a kind -> alphas, ascending.
     """
-    turns = [f"{name} turns at alpha {_and_more(alphas)}" for name, alphas in crossings.items() if alphas]
+    turns = [f"{name} at {_and_more(alphas)}" for name, alphas in crossings.items() if alphas]
+    turns[:1] = [first.replace(" at ", " turns at alpha ", 1) for first in turns[:1]]
     never = [name for name, alphas in crossings.items() if not alphas]
     if never:
         turns.append(f"{', '.join(never)} never {'turn' if len(never) > 1 else 'turns'}")

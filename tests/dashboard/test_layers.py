@@ -156,8 +156,8 @@ def test_the_slider_stands_on_its_line() -> None:
 
 
 def test_critical_alphas_come_from_the_closed_form_and_are_put_in_words() -> None:
-    words = describe_crossings({"v-v": (1.234, 2.5), "q-k": (), "k-k": ()})
-    assert words == "v-v turns at alpha 1.23 and 2.50; q-k, k-k never turn"
+    words = describe_crossings({"v-v": (1.234, 2.5), "q-k": (), "q-q": (3.0,), "k-k": ()})
+    assert words == "v-v turns at alpha 1.23 and 2.50; q-q at 3.00; q-k, k-k never turn"
     assert describe_crossings({"v-v": (1.2, 2.5, 3)}) == "v-v turns at alpha 1.20, 2.50 and 3.00"
     assert describe_crossings({"v-v": ()}) == "v-v never turns"
     table, critical = alpha_table(TURNING), results.critical_contrasts(TURNING)
