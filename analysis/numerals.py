@@ -1,20 +1,20 @@
 """How numbers are written wherever somebody reads them: on pages, in exports, by the command, by snippets.
 
-Three significant digits, a true minus sign, powers of ten only below a millionth. `dashboard/components/dom.js` has the
-same rule for what the browser writes; plotly's format ".3r" is the same.
+Three significant digits, a true minus sign, powers of ten below a ten-thousandth. `dashboard/components/dom.js` has the
+same rule for what the browser writes; plotly's format ".3r" is the same without the powers.
 """
 
 import math
 
-LEAST_POWER = -6
+LEAST_POWER = -4
 """Smaller numbers are written as powers of ten."""
 
 
 def number(value: float) -> str:
     """Three significant digits; "–" for what is no number.
 
-    >>> number(0.20049), number(-0.000698), number(1234.0), number(38.0), number(0.0), number(3e-9)
-    ('0.200', '−0.000698', '1230', '38.0', '0', '3.00e−9')
+    >>> number(0.20049), number(-0.000698), number(1234.0), number(38.0), number(0.0), number(1.5e-6)
+    ('0.200', '−0.000698', '1230', '38.0', '0', '1.50e−6')
     """
     if not math.isfinite(value):
         return "–"

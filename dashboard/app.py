@@ -45,10 +45,15 @@ COMPACT = """<style>
   .textpoint text:not([style*="rgb(255, 255, 255)"])) { fill: currentColor !important; }
 @media (max-width: 1500px) { [data-testid="stTopNavLink"] [data-testid="stIconMaterial"] { display: none; } }
 @media (max-width: 1640px) { .st-key-frame .st-key-question { display: none; } }
-@media (max-width: 1400px) { .st-key-frame h1 { width: 1px; overflow: hidden; white-space: nowrap; } }
+@media (max-width: 1400px) {
+  .st-key-frame h1 { position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); }
+}
+@media (max-width: 1270px) { .st-key-frame { position: static; height: auto; } }
 [data-testid="stSidebarHeader"] { height: 2.2rem; margin-bottom: 0; }
 [data-testid="stSidebarUserContent"] { padding-bottom: 2rem; }
 @media (max-width: 1100px) {
+  [data-testid="stButtonGroup"] [role="radiogroup"] { flex-wrap: wrap; }
+  .st-key-filters [data-testid="stColumn"] { min-width: 11rem; }
   [data-testid="stColumn"]:has([data-testid="stBidiComponentIsolated"]) { min-width: 17rem; }
   [data-testid="stColumn"]:has([data-testid="stDataFrame"]) { min-width: 18rem; }
   [data-testid="stColumn"]:has([data-testid="stPlotlyChart"]):not(:has([class*="photo"])) { min-width: 20rem; }

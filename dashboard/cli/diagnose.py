@@ -9,36 +9,21 @@ from rich.console import Console
 from rich.table import Table
 
 from dashboard.cli import options
-from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
-from data.texts import check_unicode, printable
+from dashboard.cli.console import bar, interrupt_note, say
+from data.texts import printable
 
 if TYPE_CHECKING:
     from analysis import FlipReport
 
-REGION_PANEL = "Region that should light up"
 NOT_REMOVED = "not removed"
 
 
 def diagnose_image(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a sample: toy-0 to toy-11, china, flower.")],
-    text: Annotated[str, typer.Option("--text", "-t", help="The prompt, taken as it is.", rich_help_panel="Prompts")],
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            "--mask",
-            dir_okay=False,
-            help="PNG of the image's size: 0 background, 255 unknown.",
-            rich_help_panel=REGION_PANEL,
-        ),
-    ] = None,
-    class_id: Annotated[
-        int | None,
-        typer.Option("--class", min=0, max=65535, help="Id in a mask of classes.", rich_help_panel=REGION_PANEL),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels of the image.", rich_help_panel=REGION_PANEL),
-    ] = None,
+    image: options.OneImage,
+    text: options.OnePrompt,
+    mask: options.MaskFile = None,
+    class_id: options.ClassId = None,
+    box: options.RegionBox = None,
     method: options.MethodNames = None,
     size: options.Size = None,
     fit: options.Fit = "stretch",
@@ -75,10 +60,7 @@ def diagnose_image(
     """
     started = time.perf_counter()
     with interrupt_note(lambda: "nothing was written."):
-        if not text.strip():
-            raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
-        with usage_errors():
-            check_unicode(text, "--text")
+        options.check_prompt(text)
         with bar("Starting"):
             from dashboard.cli.image_paths import claim_stems, find_image, foreign_to_toy
 

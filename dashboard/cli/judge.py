@@ -8,9 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dashboard.cli import options
-from dashboard.cli.console import UsageError, bar, interrupt_note, say, usage_errors
-from dashboard.cli.diagnose import REGION_PANEL
-from data.texts import check_unicode
+from dashboard.cli.console import UsageError, bar, interrupt_note, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,25 +19,11 @@ WIDTH = 140
 
 
 def judge_image(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a sample: toy-0 to toy-11, china, flower.")],
-    text: Annotated[str, typer.Option("--text", "-t", help="The prompt, taken as it is.", rich_help_panel="Prompts")],
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            "--mask",
-            dir_okay=False,
-            help="PNG of the image's size: 0 background, 255 unknown.",
-            rich_help_panel=REGION_PANEL,
-        ),
-    ] = None,
-    class_id: Annotated[
-        int | None,
-        typer.Option("--class", min=0, max=65535, help="Id in a mask of classes.", rich_help_panel=REGION_PANEL),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels of the image.", rich_help_panel=REGION_PANEL),
-    ] = None,
+    image: options.OneImage,
+    text: options.OnePrompt,
+    mask: options.MaskFile = None,
+    class_id: options.ClassId = None,
+    box: options.RegionBox = None,
     method: options.MethodNames = None,
     explainer: Annotated[
         list[str] | None,
@@ -82,10 +66,7 @@ def judge_image(
       clip-theatre judge street.jpg --text bench --box 60,90,420,420 --model ViT-B-16 --pretrained openai --steps 10
     """
     with interrupt_note(lambda: "nothing was written."):
-        if not text.strip():
-            raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
-        with usage_errors():
-            check_unicode(text, "--text")
+        options.check_prompt(text)
         with bar("Starting"):
             from analysis import judge_explanations
             from analysis.judging import iterate_best
@@ -166,13 +147,14 @@ def _print(table: "pd.DataFrame", best: dict[str, str]) -> None:
     group = ""
     for row in table.to_dict("records"):
         title = f"{row['title']} (constant)" if row["constant"] else row["title"]
-        cells = [_cell(row[figure], best.get(figure) == row["name"]) for figure in FIGURES]
+        cells = [_cell(figure, row[figure], best.get(figure) == row["name"]) for figure in FIGURES]
         shown.add_row(row["group"] if row["group"] != group else "", title, *cells)
         group = row["group"]
     console.print(shown)
 
 
-def _cell(value: float, best: bool) -> str:
-    if value != value:
-        return "–"
-    return f"[bold]{value:.3f}[/bold]" if best else f"{value:.3f}"
+def _cell(figure: str, value: float, best: bool) -> str:
+    from analysis.numerals import auc, number
+
+    text = auc(value) if figure == "flip_auc" and value == value else number(value)
+    return f"[bold]{text}[/bold]" if best else text

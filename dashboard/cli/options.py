@@ -22,6 +22,27 @@ if TYPE_CHECKING:
 
 RANDOM_SEED = 0
 IMAGE_PANEL = "Image and methods"
+REGION_PANEL = "Region that should light up"
+
+OneImage = Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a sample: toy-0 to toy-11, china, flower.")]
+OnePrompt = Annotated[str, typer.Option("--text", "-t", help="The prompt, taken as it is.", rich_help_panel="Prompts")]
+MaskFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        dir_okay=False,
+        help="PNG of the image's size: 0 background, 255 unknown.",
+        rich_help_panel=REGION_PANEL,
+    ),
+]
+ClassId = Annotated[
+    int | None,
+    typer.Option("--class", min=0, max=65535, help="Id in a mask of classes.", rich_help_panel=REGION_PANEL),
+]
+RegionBox = Annotated[
+    str | None,
+    typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels of the image.", rich_help_panel=REGION_PANEL),
+]
 
 ModelName = Annotated[
     str,
@@ -231,6 +252,14 @@ def encode_prompts(model: "Model", prompts: Sequence[str], templates: str) -> "T
 
     with bar("Encoding prompts", total=len(prompts)) as advance:
         return encode_text(model, prompts, templates, progress=lambda done, total: advance(done))
+
+
+def check_prompt(text: str) -> None:
+    """Refuses as a wrong command a prompt that says nothing or is no text."""
+    if not text.strip():
+        raise UsageError(f"Expected --text to be a non-empty prompt, but got {text!r}")
+    with usage_errors():
+        check_unicode(text, "--text")
 
 
 def check_templates(name: str) -> None:

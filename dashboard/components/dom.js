@@ -25,7 +25,7 @@ function number(x) {
   if (!Number.isFinite(x)) return "–";
   if (x === 0) return "0";
   const [mantissa, power] = Math.abs(x).toExponential(2).split("e");
-  const text = power < -6 ? `${mantissa}e−${-power}` : (+`${mantissa}e${power}`).toFixed(Math.max(0, 2 - power));
+  const text = power < -4 ? `${mantissa}e−${-power}` : (+`${mantissa}e${power}`).toFixed(Math.max(0, 2 - power));
   return x < 0 ? `−${text}` : text;
 }
 const signed = (x) => (x > 0 ? "+" : "") + number(x);

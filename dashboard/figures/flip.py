@@ -236,7 +236,7 @@ def plot_ablation(report: FlipReport, chosen: Component | None = None) -> go.Fig
     figure.add_trace(_prediction(predicted))
     kinds = dict.fromkeys(i.component.kind for i in done)
     marks = " ".join(f'<span style="color:{KIND_MARKS[kind][1]}">{KIND_MARKS[kind][2]}</span>' for kind in kinds)
-    _note(figure, f"{marks} ┈ as blame predicts")
+    _note(figure, f"{marks} ┈ predicted")
     figure.update_layout(hovermode="closest", showlegend=False)
     figure.update_xaxes(title="blame: adds to the contrast", zeroline=True, tickformat=".2~g")
     figure.update_xaxes(zerolinecolor="rgba(128,128,128,0.6)", range=ranges[0])

@@ -51,8 +51,24 @@ def test_nothing_is_cut_off(narrow_page: Page, server: Server, name: str) -> Non
     expect_nothing_cut(narrow_page)
 
 
+def covered_links(page: Page) -> list[str]:
+    """Links of the navigation that lie under the page's own buttons (pins, help, ...)."""
+    return page.evaluate(
+        """() => {
+            const frame = document.querySelector('.st-key-frame').getBoundingClientRect();
+            const links = [...document.querySelectorAll('[data-testid="stTopNavLink"]')].filter((link) => {
+                const box = link.getBoundingClientRect();
+                return link.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && box.width
+                    && box.right > frame.left && box.left < frame.right && box.bottom > frame.top;
+            });
+            return links.map((link) => link.textContent);
+        }"""
+    )
+
+
 def expect_nothing_cut(page: Page) -> None:
-    """Labels of controls, titles of figures and maps are whole, and there are figures to see."""
+    """Labels of controls, titles of figures and maps are whole, nothing covers a link, and there are figures to see."""
+    assert covered_links(page) == []
     assert page.get_by_test_id("stPlotlyChart").count() + maps(page).count() > 0
     assert (cut_labels(page), cut_titles(page), hidden_maps(page)) == ([], [], [])
 

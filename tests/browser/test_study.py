@@ -120,6 +120,8 @@ def test_a_study_is_begun_stopped_and_gone_on_with_after_a_restart(browser: Brow
         page = browser.new_context(viewport=WINDOW).new_page()
         open_page(page, server.url, "study")
         page.get_by_role("button", name=re.compile("^Study it with")).click()
+        running = page.get_by_text(re.compile("^Studying the pictures")).first
+        expect(running).to_be_visible()  # before it, the only Stop is Streamlit's own, which ends the script
         page.get_by_role("button", name="Stop").last.click()
         expect(page).to_have_url(re.compile(r"study\.id=own-"))
         wait_until_idle(page)

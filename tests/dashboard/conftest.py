@@ -1,10 +1,11 @@
 """The dashboard without a browser."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -16,6 +17,13 @@ from dashboard.settings import Settings, View
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 OpenApp = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def own_print_options() -> Iterator[None]:
+    """What the lines of a page set for printing arrays ends with the test that runs them."""
+    with np.printoptions():
+        yield
 
 
 @pytest.fixture

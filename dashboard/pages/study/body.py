@@ -125,7 +125,7 @@ def _clear() -> None:
 
 def _render_filters(shown: Shown) -> None:
     seen, settings = shown.seen, shown.settings
-    columns = st.columns([1.2, 1.2, 1.2, 1.2, 1.4])
+    columns = st.container(key="filters").columns([1.2, 1.2, 1.2, 1.2, 1.4])
     with columns[0]:
         st.selectbox("Sort", SORTS, format_func=SORT_TITLES.__getitem__, **state.setting(settings, "sort"))
     with columns[1]:
